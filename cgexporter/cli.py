@@ -1,0 +1,233 @@
+"""The command line: flags, exit codes, and which way out.
+
+Only what the chosen way needs is imported: see docs/decisions/0004-imports.md.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from cgexporter import __version__
+from cgexporter.exporter import Exporter, Settings
+from cgexporter.hierarchies import NoHierarchyError
+from cgexporter.logs import FORMATS, LEVELS, configure
+from cgexporter.metrics import METRICS
+
+_EPILOG = """\
+exit status:
+  0  done; also when this host has no containers
+  1  the host could not be read or the address not listened on
+  2  the command line was not understood
+"""
+
+COLLECTORS = tuple(dict.fromkeys(row.collector for row in METRICS))
+_DEFAULT_ADDRESS = ":9753"
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT or :PORT")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _http_path(text: str) -> str:
+    if not text.startswith("/") or text == "/" or not text.isascii() or " " in text or "?" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path such as /metrics")
+    if text.startswith("/-/"):
+        raise argparse.ArgumentTypeError("paths below /-/ are the server's own")
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what it did not understand."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar; docs/FLAGS.md is printed from it."""
+    flags = _Parser(
+        prog="cgexporter",
+        description="Show how this Linux host enforces and accounts the resources of its "
+        "containers: serve it to Prometheus, or print it with --once.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    flags.add_argument("--version", action="version", version=f"cgexporter {__version__}")
+    once = flags.add_argument_group("print once")
+    once.add_argument(
+        "--once", action="store_true", help="print the containers of this host now, and exit"
+    )
+    once.add_argument(
+        "--format",
+        choices=("table", "json", "prom"),
+        help="with --once: a table for people (default), JSON, or the metrics as served",
+    )
+    web = flags.add_argument_group("serve")
+    web.add_argument(
+        "--web.listen-address",
+        dest="addresses",
+        metavar="HOST:PORT",
+        type=_address,
+        action="append",
+        help=f"address to listen on; may be repeated (default: {_DEFAULT_ADDRESS})",
+    )
+    web.add_argument(
+        "--web.telemetry-path",
+        dest="metrics_path",
+        metavar="PATH",
+        type=_http_path,
+        default="/metrics",
+        help="path of the metrics (default: %(default)s)",
+    )
+    paths = flags.add_argument_group("where the host is")
+    paths.add_argument(
+        "--path.cgroupfs",
+        dest="cgroupfs",
+        metavar="DIR",
+        default="/sys/fs/cgroup",
+        help="the host's /sys/fs/cgroup, mounted or captured (default: %(default)s)",
+    )
+    paths.add_argument(
+        "--path.procfs",
+        dest="procfs",
+        metavar="DIR",
+        default="/proc",
+        help="the host's /proc, mounted or captured (default: %(default)s)",
+    )
+    scan = flags.add_argument_group("what is read")
+    for name in COLLECTORS:
+        scan.add_argument(
+            f"--collector.{name}",
+            dest=f"collector_{name}",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help=f"publish the {name} metrics (default: on)",
+        )
+    scan.add_argument(
+        "--scan.max-cgroups",
+        dest="max_cgroups",
+        metavar="N",
+        type=_count,
+        default=10_000,
+        help="read at most N cgroups, containers and pods first (default: %(default)s)",
+    )
+    scan.add_argument(
+        "--scan.max-open-files",
+        dest="max_open_files",
+        metavar="N",
+        type=_count,
+        default=50_000,
+        help="while serving, hold at most N kernel files open between scans; more cost memory, "
+        "fewer cost CPU time (default: %(default)s, and what RLIMIT_NOFILE allows)",
+    )
+    log = flags.add_argument_group("logs")
+    log.add_argument(
+        "--log.level",
+        dest="log_level",
+        choices=LEVELS,
+        default="info",
+        help="least severity that is logged (default: %(default)s)",
+    )
+    log.add_argument(
+        "--log.format",
+        dest="log_format",
+        choices=FORMATS,
+        default="logfmt",
+        help="how logs are written to stderr (default: %(default)s)",
+    )
+    return flags
+
+
+def _settings(flags: argparse.Namespace) -> Settings:
+    return Settings(
+        cgroupfs=flags.cgroupfs,
+        procfs=flags.procfs,
+        max_open_files=0 if flags.once else flags.max_open_files,
+        max_cgroups=flags.max_cgroups,
+        collectors=frozenset(c for c in COLLECTORS if getattr(flags, f"collector_{c}")),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    grammar = parser()
+    flags = grammar.parse_args(arguments)
+    if flags.format and not flags.once:
+        grammar.error("--format goes with --once")
+    if flags.addresses and flags.once:
+        grammar.error("--web.listen-address goes without --once")
+    configure(flags.log_level, flags.log_format)
+    try:
+        exporter = Exporter(_settings(flags))
+    except (NoHierarchyError, OSError) as exc:
+        return _failed(exc)
+    if flags.once:
+        return _once(exporter, flags.format or "table")
+    return _serve(exporter, flags)
+
+
+def _failed(problem: object) -> int:
+    print(f"cgexporter: {problem}", file=sys.stderr)
+    return 1
+
+
+def _once(exporter: Exporter, form: str) -> int:
+    try:
+        view = exporter.look()
+    except OSError as exc:
+        return _failed(exc)
+    if form == "json":
+        from cgexporter.local.json import document
+
+        output = document(view)
+    elif form == "prom":
+        from cgexporter.own import page
+        from cgexporter.publish import Format
+
+        output = page(exporter, view, Format.TEXT).decode()
+    else:
+        from cgexporter.local.table import table
+
+        output = table(view)
+    exporter.close()
+    try:
+        sys.stdout.write(output)
+        sys.stdout.flush()
+    except BrokenPipeError:  # head has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _serve(exporter: Exporter, flags: argparse.Namespace) -> int:
+    import asyncio
+    import logging
+
+    from cgexporter.server import serve
+
+    log = logging.getLogger("cgexporter")
+
+    def started(addresses: list[tuple[str, int]]) -> None:
+        for host, port in addresses:
+            log.info("listening on %s:%d", f"[{host}]" if ":" in host else host, port)
+        if os.geteuid() == 0:
+            log.info("running as root, which nothing but others' namespaces needs")
+
+    addresses = flags.addresses or [_address(_DEFAULT_ADDRESS)]
+    try:
+        asyncio.run(serve(exporter, addresses, flags.metrics_path, started))
+    except OSError as exc:
+        wanted = ", ".join(f"{host}:{port}" for host, port in addresses)
+        return _failed(f"cannot listen on {wanted}: {exc.strerror or exc}")
+    return 0

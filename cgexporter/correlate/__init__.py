@@ -1,0 +1,1 @@
+"""Whose cgroup is it: container, pod, or a part of the host."""

@@ -1,0 +1,301 @@
+"""Snapshot → View: which cgroups are containers, pods and parts of the host."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from cgexporter import kernel
+from cgexporter.correlate.paths import Level, Place, classify
+from cgexporter.correlate.processes import Process, first_process, read_process
+from cgexporter.hierarchies import Hierarchies
+from cgexporter.model import SECTIONS, Cgroup, Snapshot, cpu, memory, tasks
+
+# What kubelet and the runtimes give each pod sandbox; lowering a score needs
+# CAP_SYS_RESOURCE. Source: kubernetes pkg/kubelet/qos/policy.go, containerd and CRI-O.
+_SANDBOX_OOM_SCORE_ADJ = -998
+# Runtimes that run a container in a cgroup below its own, by the name of that cgroup.
+_PAYLOADS = {"podman": "container", "systemd-nspawn": "payload"}
+_HEX_ID = re.compile(r"[0-9a-f]{64}")
+_UNIT = re.compile(r"\.(slice|service|mount|socket|swap|device|automount|path|target|timer)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container.
+
+    Attributes:
+        cgroup: its cgroup, with the limits of its payload cgroup merged in.
+        id: what tells it from others on this host: the first 12 hex digits of its ID, an
+            ID or cgroup name of another form, the whole path where those are not unique;
+            "" where the name alone says it.
+    """
+
+    cgroup: Cgroup
+    place: Place
+    id: str
+    process: Process | None = None
+
+    @property
+    def name(self) -> str | None:
+        """Its name, where known."""
+        return self.place.container_name
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One Kubernetes or Podman pod. `uid` is its path where several claim the UID."""
+
+    cgroup: Cgroup
+    place: Place
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A snapshot with owners: each cgroup is in one of these lists, or in none."""
+
+    snapshot: Snapshot
+    containers: Sequence[Container]
+    pods: Sequence[Pod]
+    cgroups: Sequence[Cgroup]
+    sandboxes: Sequence[Container]
+    denied: bool  # namespaces of some container may not be read
+
+
+def rank(path: str) -> int | None:
+    """Which cgroups to read, and which first when there are too many: see `Scanner`."""
+    place = classify(path)
+    if place.level is Level.CONTAINER:
+        return 0
+    if place.level is Level.POD or _is_payload(path, place):
+        return 1
+    return 2 if place.level is Level.CGROUP else None
+
+
+def _is_payload(path: str, place: Place) -> bool:
+    """Whether a cgroup is the one below a container's in which its runtime runs it."""
+    outer = place.container_path
+    if place.level is not Level.INSIDE or outer is None:
+        return False
+    name = _PAYLOADS.get(classify(outer).runtime or "")
+    return name is not None and path == f"{outer}/{name}"
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is kept of a cgroup from one scan to the next."""
+
+    inode: int
+    place: Place
+    looks: int = 0
+    process: Process | None = None
+    merged_of: tuple[Cgroup, Cgroup] | None = None
+    merged: Cgroup | None = None
+
+
+@dataclass(slots=True)
+class Correlator:
+    """Finds out whose cgroup is whose, and remembers it while the cgroup lives."""
+
+    hierarchies: Hierarchies
+    _known: dict[str, _Known] = field(default_factory=dict)
+    _host: Process | None = None
+    _scans: int = 0
+
+    def correlate(self, snapshot: Snapshot) -> View:
+        """Give each cgroup of a snapshot its owner."""
+        if kernel.is_due(self._scans):
+            self._host = read_process(self.hierarchies.procfs, 1)
+        self._scans += 1
+        self._known = {path: self._know(cgroup) for path, cgroup in snapshot.cgroups.items()}
+        containers: list[Container] = []
+        pods: list[Pod] = []
+        rest: list[Cgroup] = []
+        outer = None
+        for path, cgroup in snapshot.cgroups.items():
+            known = self._known[path]
+            level, place = known.place.level, known.place
+            if outer is not None and path.startswith(outer + "/"):
+                if level is Level.CGROUP:
+                    continue  # the container's own
+                if place.parent_path is None:
+                    place = replace(place, parent_path=outer)
+            elif level is Level.CGROUP and self._is_container(path, known):
+                outer, level = path, Level.CONTAINER
+                place = Place(level=level, container_path=path)
+            if level is Level.CONTAINER:
+                self._look(path, known, descend=True)
+                merged = self._with_payload(cgroup, known, snapshot)
+                containers.append(Container(merged, place, _id(path, place), known.process))
+            elif level is Level.POD:
+                pods.append(Pod(cgroup, place, place.pod_uid or path))
+            elif level is Level.CGROUP:
+                rest.append(cgroup)
+        return _view(snapshot, containers, pods, rest)
+
+    def _know(self, cgroup: Cgroup) -> _Known:
+        known = self._known.get(cgroup.path)
+        if known is None or known.inode != cgroup.inode:
+            known = _Known(cgroup.inode, classify(cgroup.path))
+        return known
+
+    def _look(self, path: str, known: _Known, *, descend: bool) -> None:
+        """Read the first process now and then: runtimes unshare and exec after joining."""
+        if kernel.is_due(known.looks):
+            known.process = first_process(self.hierarchies, path, _own if descend else None)
+        known.looks += 1
+
+    def _is_container(self, path: str, known: _Known) -> bool:
+        """Whether the processes prove a container where the path proves nothing.
+
+        runc by hand, ctr and other tools choose paths of no known form.
+        """
+        if path == "/" or _UNIT.search(path):
+            return False
+        self._look(path, known, descend=False)
+        return known.process is not None and known.process.is_isolated_from(self._host)
+
+    def _with_payload(self, cgroup: Cgroup, known: _Known, snapshot: Snapshot) -> Cgroup:
+        name = _PAYLOADS.get(known.place.runtime or "")
+        payload = snapshot.cgroups.get(f"{cgroup.path}/{name}") if name else None
+        if payload is None:
+            return cgroup
+        of = known.merged_of
+        if of is None or of[0] is not cgroup or of[1] is not payload:
+            known.merged_of = (cgroup, payload)
+            known.merged = _merge(cgroup, payload)
+        return known.merged or cgroup
+
+
+def _own(container: str, below: str) -> bool:
+    """Whether a cgroup below a container is its own, and not one of a container in it."""
+    return classify(below).container_path == container
+
+
+def _merge(outer: Cgroup, payload: Cgroup) -> Cgroup:
+    """The container is the outer cgroup; its limit is the stricter of both."""
+    changed: dict[str, object] = {}
+    if outer.cpu and payload.cpu:
+        changed["cpu"] = cpu.with_payload(outer.cpu, payload.cpu)
+    if outer.memory and payload.memory:
+        changed["memory"] = memory.with_payload(outer.memory, payload.memory)
+    if outer.pids and payload.pids:
+        changed["pids"] = tasks.with_payload(outer.pids, payload.pids)
+    return replace(outer, **changed)  # type: ignore[arg-type]
+
+
+def _id(path: str, place: Place) -> str:
+    if place.container_id:
+        full = place.container_id
+        return full[:12] if _HEX_ID.fullmatch(full) else full
+    return "" if place.container_name else path.rpartition("/")[2]
+
+
+def _view(
+    snapshot: Snapshot, found: Sequence[Container], pods: Sequence[Pod], rest: list[Cgroup]
+) -> View:
+    found = _joined(found)
+    sandbox_paths = _sandbox_paths(found)
+    containers = [c for c in found if c.cgroup.path not in sandbox_paths]
+    # A container that holds containers (kind, Docker in Docker) is no leaf: summed with
+    # them it would count twice, so it is published as the cgroup it is.
+    holders = {c.place.parent_path for c in containers} | {p.place.parent_path for p in pods}
+    rest.extend(c.cgroup for c in containers if c.cgroup.path in holders)
+    rest.sort(key=lambda cgroup: cgroup.path)
+    return View(
+        snapshot=snapshot,
+        containers=_with_unique_ids([c for c in containers if c.cgroup.path not in holders]),
+        pods=_with_unique_uids(pods),
+        cgroups=rest,
+        sandboxes=[c for c in found if c.cgroup.path in sandbox_paths],
+        denied=any(c.process is not None and c.process.denied for c in found),
+    )
+
+
+def _joined(found: Sequence[Container]) -> list[Container]:
+    """One container for one process, also where each v1 hierarchy has it at another path.
+
+    runc started inside a cgroup of one hierarchy makes the container's below that one, and
+    at the top of the others. The cgroup that tells most gives the path; what it lacks comes
+    from the others.
+    """
+    by_pid: dict[int, list[Container]] = {}
+    joined = []
+    for container in found:
+        if container.process is None:
+            joined.append(container)
+        else:
+            by_pid.setdefault(container.process.pid, []).append(container)
+    for parts in by_pid.values():
+        parts.sort(key=lambda part: -_sections_of(part.cgroup))
+        main = parts[0]
+        lacking = {
+            name: section
+            for part in reversed(parts[1:])
+            for name in SECTIONS
+            if getattr(main.cgroup, name) is None
+            and (section := getattr(part.cgroup, name)) is not None
+        }
+        if lacking:
+            main = replace(main, cgroup=replace(main.cgroup, **lacking))
+        joined.append(main)
+    joined.sort(key=lambda container: container.cgroup.path)
+    return joined
+
+
+def _sections_of(cgroup: Cgroup) -> int:
+    return sum(getattr(cgroup, name) is not None for name in SECTIONS)
+
+
+def _sandbox_paths(containers: Iterable[Container]) -> frozenset[str]:
+    """The cgroups that hold a pod's sandbox (pause) and none of its containers.
+
+    Old kubelets gave the sandbox's score to Guaranteed containers too: where it does not
+    tell one from the others it tells nothing, and all are published.
+    """
+    candidates: dict[str, list[str]] = {}
+    proven = set()
+    for container in containers:
+        pod_path, path = container.place.pod_path, container.cgroup.path
+        if container.place.sandbox:
+            proven.add(path)
+        elif pod_path is not None and container.place.qos_class is not None:
+            process = container.process
+            if process is not None and process.oom_score_adj == _SANDBOX_OOM_SCORE_ADJ:
+                candidates.setdefault(pod_path, []).append(path)
+    proven.update(paths[0] for paths in candidates.values() if len(paths) == 1)
+    return frozenset(proven)
+
+
+def _with_unique_ids(containers: Sequence[Container]) -> list[Container]:
+    """No two containers under one name: who cannot keep an ID goes by its path."""
+    contested = _contested(((c.name, c.id), c.cgroup.path, c.place) for c in containers)
+    return [replace(c, id=c.cgroup.path) if c.cgroup.path in contested else c for c in containers]
+
+
+def _with_unique_uids(pods: Sequence[Pod]) -> list[Pod]:
+    """No two pods under one UID: who cannot keep it goes by its path."""
+    contested = _contested((pod.uid, pod.cgroup.path, pod.place) for pod in pods)
+    return [replace(p, uid=p.cgroup.path) if p.cgroup.path in contested else p for p in pods]
+
+
+def _contested(claims: Iterable[tuple[object, str, Place]]) -> set[str]:
+    """Paths of the cgroups whose name is claimed by another with at least as much right.
+
+    A name stays with the one claimant that neither a container nor a service (a user's own
+    tree among them) could have made.
+    """
+    by_name: dict[object, list[tuple[str, Place]]] = {}
+    for name, path, place in claims:
+        by_name.setdefault(name, []).append((path, place))
+    contested: set[str] = set()
+    for claimants in by_name.values():
+        if len(claimants) > 1:
+            sure = [path for path, place in claimants if not _is_delegated(path, place)]
+            keeper = sure[0] if len(sure) == 1 else None
+            contested.update(path for path, _ in claimants if path != keeper)
+    return contested
+
+
+def _is_delegated(path: str, place: Place) -> bool:
+    return place.parent_path is not None or ".service/" in path

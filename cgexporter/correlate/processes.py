@@ -1,0 +1,119 @@
+"""What the first process of a cgroup tells of it: its namespaces, and whether it is a sandbox.
+
+Needs no privilege for `nested` and `oom_score_adj`; the inodes of namespaces need ptrace
+access to the process (root with SYS_PTRACE, or its own user).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from cgexporter import kernel
+from cgexporter.hierarchies import Hierarchies
+from cgexporter.kernel import Missing
+from cgexporter.parse.core import parse_cgroup_procs
+from cgexporter.parse.proc import parse_namespace_link, parse_nested_pids, parse_score
+
+# namespaces(7); each is a link in /proc/PID/ns.
+KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
+# How far below a container's cgroup its first process is looked for (a payload, init.scope).
+_CGROUPS_BELOW = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process at one moment.
+
+    Attributes:
+        pid: as the mounted procfs counts.
+        nested: it lives in a PID namespace below that of the mounted procfs.
+        namespaces: inode of each kind that may be read.
+        denied: the kinds' links exist and may not be read.
+        oom_score_adj: None where it could not be read.
+    """
+
+    pid: int
+    nested: bool
+    namespaces: Mapping[str, int] = field(default_factory=dict)
+    denied: bool = False
+    oom_score_adj: int | None = None
+
+    def is_isolated_from(self, host: "Process | None") -> bool:
+        """Whether it runs as containers do: in namespaces of its own.
+
+        A PID namespace of its own is enough. Without one, a mount namespace and one more
+        kind must differ from the host's; a service with private mounts is no container.
+        """
+        if self.nested:
+            return True
+        if host is None:
+            return False
+        differs = {
+            kind
+            for kind, inode in self.namespaces.items()
+            if host.namespaces.get(kind, inode) != inode
+        }
+        return "mnt" in differs and bool(differs - {"mnt", "time"})
+
+
+def read_process(procfs: str, pid: int) -> Process | None:
+    """Read one process; None when it has exited or is not visible."""
+    # The descriptor stands for the process and not for its number: after its exit each
+    # read says ESRCH or ENOENT, also when the PID was given to another.
+    with kernel.directory(f"{procfs}/{pid}") as fd:
+        if isinstance(fd, Missing):
+            return None
+        status = kernel.read_file(fd, "status", alive="stat")
+        if status is Missing.GONE:
+            return None
+        namespaces = {}
+        denied = False
+        for kind in KINDS:
+            link = kernel.read_link(fd, f"ns/{kind}")
+            if link is Missing.DENIED:
+                denied = True
+                break
+            if not isinstance(link, Missing):
+                namespaces[kind] = parse_namespace_link(link)
+        score = kernel.read_file(fd, "oom_score_adj", alive="stat")
+    nested_pids: tuple[int, ...] = () if isinstance(status, Missing) else parse_nested_pids(status)
+    return Process(
+        pid,
+        len(nested_pids) > 1,
+        namespaces,
+        denied,
+        None if isinstance(score, Missing) else parse_score(score),
+    )
+
+
+def first_process(
+    hierarchies: Hierarchies, path: str, belongs: Callable[[str, str], bool] | None
+) -> Process | None:
+    """Read the process that joined a cgroup first.
+
+    ``cgroup.procs`` lists in order of joining on v2 and by PID on v1.
+
+    Args:
+        hierarchies: of the host.
+        path: of the cgroup.
+        belongs: asked whether a cgroup below `path`, given second, is a part of it; a payload
+            or init.scope then counts too. None: only `path` itself counts.
+
+    Returns:
+        None for no process, or none that is visible from this PID namespace.
+    """
+    for hierarchy in hierarchies.all:
+        top = hierarchy.directory(path)
+        for below, _, _ in kernel.walk(top, _CGROUPS_BELOW if belongs else 1):
+            where = path if below == "/" else path + below
+            if where != path and belongs is not None and not belongs(path, where):
+                continue
+            with kernel.directory(hierarchy.directory(where)) as fd:
+                if isinstance(fd, Missing):
+                    continue
+                content = kernel.read_file(fd, "cgroup.procs")
+            if isinstance(content, Missing):
+                continue
+            for pid in parse_cgroup_procs(content):
+                if process := read_process(hierarchies.procfs, pid):
+                    return process
+    return None

@@ -1,0 +1,1 @@
+"""Views for people and scripts on this host; imported by nothing that serves."""

@@ -1,0 +1,94 @@
+"""``--once --format json``: the model as one document.
+
+What is absent has no key; an unlimited limit is the string "+Inf", since JSON has no
+number for it. Units are in the names.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+
+from cgexporter.correlate.identity import Container, View
+from cgexporter.exporter import host_facts, support_reason
+from cgexporter.model import SECTIONS, Cgroup
+
+Json = Mapping[str, "Json"] | list["Json"] | str | float | bool | None
+
+
+def _without_none(values: Mapping[str, Json]) -> dict[str, Json]:
+    return {
+        name: "+Inf" if value == math.inf else value
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _sections(cgroup: Cgroup, devices: Mapping[str, str]) -> dict[str, Json]:
+    sections: dict[str, Json] = {}
+    for name in SECTIONS:
+        section = getattr(cgroup, name)
+        if section is None:
+            continue
+        if name == "io":
+            sections[name] = [
+                {"name": devices.get(device.device), **_without_none(device._asdict())}
+                for device in section
+            ]
+        else:
+            sections[name] = _without_none(section._asdict())
+    return sections
+
+
+def _container(container: Container, devices: Mapping[str, str]) -> dict[str, Json]:
+    place, process = container.place, container.process
+    facts: dict[str, Json] = {
+        "id": container.id or None,
+        "container": container.name,
+        "container_id": place.container_id,
+        "runtime": place.runtime,
+        "driver": place.driver,
+        "pod_uid": place.pod_uid,
+        "qos_class": place.qos_class,
+        "cgroup": container.cgroup.path,
+        "parent_cgroup": place.parent_path,
+    }
+    if process is not None:
+        facts["pid"] = process.pid
+        facts["namespaces"] = dict(process.namespaces)
+    return {**_without_none(facts), **_sections(container.cgroup, devices)}
+
+
+def document(view: View) -> str:
+    """The whole document, indented, with a line end."""
+    snapshot = view.snapshot
+    devices = snapshot.devices
+    unsupported = {
+        file: reason for file in snapshot.files if (reason := support_reason(snapshot, file))
+    }
+    if view.denied:
+        unsupported["/proc/PID/ns"] = "permission denied"
+    content: dict[str, Json] = {
+        "host": dict(host_facts(snapshot)),
+        "time": snapshot.started,
+        "containers": [_container(container, devices) for container in view.containers],
+        "sandboxes": [_container(sandbox, devices) for sandbox in view.sandboxes],
+        "pods": [
+            {
+                **_without_none(
+                    {
+                        "uid": pod.uid,
+                        "qos_class": pod.place.qos_class,
+                        "driver": pod.place.driver,
+                        "cgroup": pod.cgroup.path,
+                    }
+                ),
+                **_sections(pod.cgroup, devices),
+            }
+            for pod in view.pods
+        ],
+        "cgroups": [
+            {"cgroup": cgroup.path, **_sections(cgroup, devices)} for cgroup in view.cgroups
+        ],
+        "unsupported": dict(unsupported),
+    }
+    return json.dumps(content, indent=2) + "\n"

@@ -1,0 +1,165 @@
+"""Memory use, limits and events of a cgroup, from v1 or v2."""
+
+from typing import NamedTuple
+
+from cgexporter.model.limits import least
+from cgexporter.parse import memory as v2
+from cgexporter.parse.v1 import memory as v1
+
+
+class Memory(NamedTuple):
+    """Bytes and counts. None is "not offered", inf is "no limit"."""
+
+    current_bytes: int | None = None
+    working_set_bytes: int | None = None
+    peak_bytes: int | None = None
+    max_bytes: float | None = None
+    high_bytes: float | None = None
+    low_bytes: float | None = None
+    min_bytes: float | None = None
+    soft_limit_bytes: float | None = None
+    swap_current_bytes: int | None = None
+    swap_max_bytes: float | None = None
+    failures: int | None = None
+    anon_bytes: int | None = None
+    file_bytes: int | None = None
+    kernel_bytes: int | None = None
+    sock_bytes: int | None = None
+    shmem_bytes: int | None = None
+    file_mapped_bytes: int | None = None
+    file_dirty_bytes: int | None = None
+    file_writeback_bytes: int | None = None
+    inactive_file_bytes: int | None = None
+    slab_reclaimable_bytes: int | None = None
+    slab_unreclaimable_bytes: int | None = None
+    refaults_anon: int | None = None
+    refaults_file: int | None = None
+    page_faults: int | None = None
+    major_page_faults: int | None = None
+    events_low: int | None = None
+    events_high: int | None = None
+    events_max: int | None = None
+    events_oom: int | None = None
+    events_oom_kill: int | None = None
+    events_oom_group_kill: int | None = None
+    events_local_low: int | None = None
+    events_local_high: int | None = None
+    events_local_max: int | None = None
+    events_local_oom: int | None = None
+    events_local_oom_kill: int | None = None
+    events_local_oom_group_kill: int | None = None
+
+
+def working_set(current: int | None, inactive_file: int | None) -> int | None:
+    """Use less the file pages that the kernel would drop first, never below 0.
+
+    As the kubelet computes it for eviction: pkg/kubelet, cAdvisor's setMemoryStats.
+    """
+    if current is None or inactive_file is None:
+        return None
+    return max(0, current - inactive_file)
+
+
+def memory_v2(
+    stat: v2.MemoryStat | None,
+    current: int | None,
+    peak: int | None,
+    maximum: float | None,
+    high: float | None,
+    low: float | None,
+    minimum: float | None,
+    swap_current: int | None,
+    swap_max: float | None,
+    events: v2.MemoryEvents | None,
+    events_local: v2.MemoryEvents | None,
+) -> Memory:
+    """Build from the ``memory.*`` files of v2."""
+    stat = stat or v2.MemoryStat()
+    return Memory(
+        current,
+        working_set(current, stat.inactive_file),
+        peak,
+        maximum,
+        high,
+        low,
+        minimum,
+        None,
+        swap_current,
+        swap_max,
+        None,
+        stat.anon,
+        stat.file,
+        stat.kernel,
+        stat.sock,
+        stat.shmem,
+        stat.file_mapped,
+        stat.file_dirty,
+        stat.file_writeback,
+        stat.inactive_file,
+        stat.slab_reclaimable,
+        stat.slab_unreclaimable,
+        stat.workingset_refault_anon,
+        stat.workingset_refault_file,
+        stat.pgfault,
+        stat.pgmajfault,
+        *(events or v2.MemoryEvents()),
+        *(events_local or v2.MemoryEvents()),
+    )
+
+
+def memory_v1(
+    stat: v1.MemoryStat | None,
+    usage: int | None,
+    max_usage: int | None,
+    limit: float | None,
+    soft_limit: float | None,
+    memsw_limit: float | None,
+    failcnt: int | None,
+    kmem_usage: int | None,
+    oom_kill: int | None,
+    *,
+    leaf: bool,
+) -> Memory:
+    """Build from the ``memory.*`` files of v1.
+
+    v1 limits memory and swap together; the swap limit is the difference. It counts OOM
+    kills for each cgroup by itself, which is the count with descendants only in a leaf.
+    """
+    stat = stat or v1.MemoryStat()
+    swap_max = None
+    if memsw_limit is not None and limit is not None:
+        swap_max = memsw_limit if memsw_limit == float("inf") else memsw_limit - limit
+    return Memory(
+        current_bytes=usage,
+        working_set_bytes=working_set(usage, stat.total_inactive_file),
+        peak_bytes=max_usage,
+        max_bytes=limit,
+        soft_limit_bytes=soft_limit,
+        swap_current_bytes=stat.total_swap,
+        swap_max_bytes=swap_max,
+        failures=failcnt,
+        anon_bytes=stat.total_rss,
+        file_bytes=stat.total_cache,
+        kernel_bytes=kmem_usage,
+        shmem_bytes=stat.total_shmem,
+        file_mapped_bytes=stat.total_mapped_file,
+        file_dirty_bytes=stat.total_dirty,
+        file_writeback_bytes=stat.total_writeback,
+        inactive_file_bytes=stat.total_inactive_file,
+        refaults_anon=stat.total_workingset_refault_anon,
+        refaults_file=stat.total_workingset_refault_file,
+        page_faults=stat.total_pgfault,
+        major_page_faults=stat.total_pgmajfault,
+        events_oom_kill=oom_kill if leaf else None,
+        events_local_oom_kill=oom_kill,
+    )
+
+
+def with_payload(outer: Memory, payload: Memory) -> Memory:
+    """A container whose runtime puts the limits on a cgroup below: the stricter of both."""
+    return outer._replace(
+        max_bytes=least(outer.max_bytes, payload.max_bytes),
+        high_bytes=least(outer.high_bytes, payload.high_bytes),
+        soft_limit_bytes=least(outer.soft_limit_bytes, payload.soft_limit_bytes),
+        swap_max_bytes=least(outer.swap_max_bytes, payload.swap_max_bytes),
+    )

@@ -1,0 +1,143 @@
+"""The kernel's file formats. Source: cgroup-v2.rst, "Interface Files", "Format"."""
+
+import math
+from collections.abc import Sequence
+
+
+class ParseError(ValueError):
+    """A file is not in its format. The message names the line, never the whole content."""
+
+
+def _line_error(data: bytes, number: int, expected: str) -> ParseError:
+    lines = data.split(b"\n")
+    line = lines[number - 1][:80] if 0 < number <= len(lines) else b""
+    return ParseError(f"line {number}: expected {expected}, found {line!r}")
+
+
+def text_of(data: bytes) -> str:
+    """Decode a file of numbers and keys, which are ASCII."""
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        raise _line_error(data, line, "ASCII") from None
+
+
+def decimal(word: str) -> int:
+    """One unsigned decimal, digits only: no sign, blank or underscore, unlike int()."""
+    if not word.isdecimal():
+        raise ParseError(f"expected a decimal number, found {word[:40]!r}")
+    return int(word)
+
+
+def single_value(data: bytes) -> int:
+    """One decimal: ``VAL``."""
+    return decimal(text_of(data).removesuffix("\n"))
+
+
+def single_limit(data: bytes) -> int | float:
+    """``VAL``, which may be ``max``: no limit, `math.inf`."""
+    word = text_of(data).removesuffix("\n")
+    return math.inf if word == "max" else decimal(word)
+
+
+def limit(word: str) -> int | float:
+    """One word that is a decimal or ``max`` (`math.inf`)."""
+    return math.inf if word == "max" else decimal(word)
+
+
+def value_list(data: bytes) -> list[int]:
+    """One value a line, as in cgroup.procs."""
+    return [decimal(line) for line in text_of(data).splitlines()]
+
+
+def word_list(data: bytes) -> list[str]:
+    """Values with a space between, as in cgroup.controllers."""
+    return text_of(data).split()
+
+
+def ranges(data: bytes) -> frozenset[int]:
+    """A list of numbers and ranges: ``0-3,8`` (cpuset.cpus); empty means none.
+
+    Source: cgroup-v2.rst, "Cpuset Interface Files".
+    """
+    numbers: set[int] = set()
+    for part in text_of(data).strip().split(","):
+        if not part:
+            continue
+        first, dash, last = part.partition("-")
+        low = decimal(first)
+        high = decimal(last) if dash else low
+        if high < low or high - low > 1 << 16:
+            raise ParseError(f"expected a range of CPUs or nodes, found {part[:40]!r}")
+        numbers.update(range(low, high + 1))
+    return frozenset(numbers)
+
+
+def flat_keyed(data: bytes) -> dict[str, int]:
+    """``KEY VAL`` a line, one decimal per key.
+
+    Raises:
+        ParseError: a line is not ``KEY VAL``.
+    """
+    values = {}
+    for number, line in enumerate(text_of(data).splitlines(), 1):
+        key, _, value = line.partition(" ")
+        if not key or not value.isdecimal():
+            raise _line_error(data, number, "KEY VAL")
+        values[key] = int(value)
+    return values
+
+
+class FlatKeyed:
+    """Takes some keys out of one flat keyed file, without looking at the others twice.
+
+    A file has the same keys in the same order each time a kernel prints it. The places of
+    the wanted values are learnt from a strict reading and used again while all keys stay.
+    """
+
+    __slots__ = ("_keys", "_layout", "_places")
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = tuple(keys)
+        self._layout: list[str] = []
+        self._places: tuple[int, ...] = (0,) * len(self._keys)
+
+    def __call__(self, data: bytes) -> list[int | None]:
+        """Return the values in the order of the keys, None where a key is absent.
+
+        Raises:
+            ParseError: a line is not ``KEY VAL``.
+        """
+        words = text_of(data).split()
+        if words[::2] != self._layout or len(words) % 2:
+            flat_keyed(data)  # strict: it names the line at fault
+            self._layout = words[::2]
+            found = {key: 2 * n + 1 for n, key in enumerate(self._layout)}
+            self._places = tuple(found.get(key, 0) for key in self._keys)
+        picked = [words[place] if place else "" for place in self._places]
+        if not "".join(picked).isdecimal() and any(picked):
+            flat_keyed(data)
+        return [int(word) if word else None for word in picked]
+
+
+def nested_keyed(data: bytes) -> dict[str, dict[str, str]]:
+    """``KEY SUB_KEY0=VAL00 SUB_KEY1=VAL01 …`` a line, values as words.
+
+    io.stat may print a key with nothing behind it, or ``(unknown)`` in place of a device
+    that was removed, more than once; words without ``=`` are left out there.
+
+    Raises:
+        ParseError: a line has no key.
+    """
+    nested: dict[str, dict[str, str]] = {}
+    for number, line in enumerate(text_of(data).splitlines(), 1):
+        key, *pairs = line.split()
+        if line[:1] in ("", " "):
+            raise _line_error(data, number, "KEY SUB_KEY=VAL …")
+        values = nested.setdefault(key, {})
+        for pair in pairs:
+            sub_key, equals, value = pair.partition("=")
+            if equals:
+                values[sub_key] = value
+    return nested

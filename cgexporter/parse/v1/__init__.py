@@ -1,0 +1,1 @@
+"""The cgroup v1 twins. Source: Documentation/admin-guide/cgroup-v1/."""

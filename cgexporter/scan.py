@@ -1,0 +1,264 @@
+"""Walks the hierarchies: `Scanner.scan() -> Snapshot`, synchronous, one thread at a time."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cgexporter import kernel
+from cgexporter.hierarchies import Hierarchies, Hierarchy
+from cgexporter.kernel import Descriptors, Directory, File, Missing
+from cgexporter.model import SECTIONS, Cgroup, FileSupport, Mode, Snapshot
+from cgexporter.parse.formats import ParseError
+from cgexporter.parse.proc import parse_partitions
+from cgexporter.sources import Source, sources_of
+
+log = logging.getLogger(__name__)
+
+Rank = Callable[[str], int | None]
+
+
+class ScanTimeoutError(Exception):
+    """A scan did not finish before its deadline; nothing of it is published."""
+
+
+def everything(path: str) -> int | None:
+    """Read each cgroup, and none before another."""
+    del path
+    return 0
+
+
+@dataclass(slots=True)
+class _Part:
+    """One section of one cgroup: its files, what they said, and the section built of it."""
+
+    source: Source
+    files: Sequence[File]
+    parsed: list[object]
+    built: object = None
+    leaf: bool = False
+
+    def build(self, leaf: bool, errors: Counter[str], path: str) -> object:
+        """Parse what changed; the section is the same object where nothing did."""
+        changed = self.built is None or leaf != self.leaf
+        for index, file in enumerate(self.files):
+            if not file.changed:
+                continue
+            changed = True
+            file.changed = False
+            content = file.content
+            if isinstance(content, Missing):
+                self.parsed[index] = None
+                continue
+            try:
+                self.parsed[index] = self.source.files[index].parse(content)
+            except ParseError as exc:
+                self.parsed[index] = None
+                file.changed = True  # say it again in the next scan
+                if not errors[file.name]:
+                    log.warning("%s in cgroup %r: %s", file.name, path, exc)
+                errors[file.name] += 1
+        if changed:
+            self.leaf = leaf
+            self.built = self.source.make(self.parsed, leaf)
+        return self.built
+
+
+class _Watched:
+    """One cgroup between scans: its directories, one a hierarchy, and its sections."""
+
+    __slots__ = ("cgroup", "directories", "inodes", "parts")
+
+    def __init__(self, path: str, where: dict[Hierarchy, int], sources: Sequence[Source]) -> None:
+        self.inodes = where
+        self.cgroup: Cgroup | None = None
+        self.parts: list[tuple[str, _Part]] = []
+        files: dict[Hierarchy, dict[str, File]] = {}
+        for source in sources:
+            chosen = []
+            for wanted in source.files:
+                if wanted.hierarchy in where:
+                    known = files.setdefault(wanted.hierarchy, {})
+                    chosen.append(known.setdefault(wanted.name, File(wanted.name)))
+                else:
+                    chosen.append(File(wanted.name))
+            if any(wanted.hierarchy in where for wanted in source.files):
+                self.parts.append((source.section, _Part(source, chosen, [None] * len(chosen))))
+        self.directories = [
+            Directory(hierarchy.directory(path), where[hierarchy], named.values())
+            for hierarchy, named in files.items()
+        ]
+
+    def read(self, path: str, leaf: bool, run: "_Run") -> Cgroup | None:
+        """Read it again; None when it is gone."""
+        for directory in self.directories:
+            if not directory.refresh(run.descriptors):
+                return None
+        sections = {name: part.build(leaf, run.parse_errors, path) for name, part in self.parts}
+        last = self.cgroup
+        if (
+            last is not None
+            and last.leaf == leaf
+            and all(getattr(last, name) is section for name, section in sections.items())
+        ):
+            return last
+        inode = next(iter(self.inodes.values()))
+        self.cgroup = Cgroup(path, inode, leaf, **sections)  # type: ignore[arg-type]
+        return self.cgroup
+
+    def close(self, descriptors: Descriptors) -> None:
+        for directory in self.directories:
+            directory.close(descriptors)
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one scan counts."""
+
+    descriptors: Descriptors
+    parse_errors: Counter[str]
+    skipped: int = 0
+
+
+class Scanner:
+    """Reads a host's cgroups; keeps their files open from one scan to the next.
+
+    Args:
+        hierarchies: where the host's cgroups are.
+        sections: the sections of `Cgroup` to read.
+        rank: which paths to read: None is not at all, and where there are more than
+            `max_cgroups` the smaller number goes first.
+        max_cgroups: how many to read at most.
+        max_open_files: how many descriptors to hold between scans at most.
+    """
+
+    def __init__(
+        self,
+        hierarchies: Hierarchies,
+        *,
+        sections: Sequence[str] = SECTIONS,
+        rank: Rank = everything,
+        max_cgroups: int = 10_000,
+        max_open_files: int = 0,
+    ) -> None:
+        self._hierarchies = hierarchies
+        self._sources = [s for s in sources_of(hierarchies) if s.section in sections]
+        self._rank = rank
+        self._ranks: dict[str, int | None] = {}
+        self._max_cgroups = max_cgroups
+        self._watched: dict[str, _Watched] = {}
+        self._warned_drop = False
+        self.descriptors = Descriptors(max_open_files)
+
+    @property
+    def mode(self) -> Mode:
+        """How the host mounts its hierarchies."""
+        return self._hierarchies.mode
+
+    def scan(self, deadline: float | None = None) -> Snapshot:
+        """Read every cgroup once.
+
+        Args:
+            deadline: on `time.monotonic`; looked at between cgroups.
+
+        Raises:
+            ScanTimeoutError: the deadline passed. Descriptors and caches stay good.
+        """
+        started, begin = time.time(), time.monotonic()
+        run = _Run(self.descriptors, Counter())
+        found, dropped = self._find()
+        cgroups: dict[str, Cgroup] = {}
+        self._forget_missing(found)
+        for path, (where, leaf) in found.items():
+            if deadline is not None and time.monotonic() > deadline:
+                raise ScanTimeoutError(f"scan stopped after {len(cgroups)} of {len(found)} cgroups")
+            watched = self._watched.get(path)
+            if watched is None:
+                watched = self._watched[path] = _Watched(path, where, self._sources)
+            try:
+                cgroup = watched.read(path, leaf, run)
+            except OSError as exc:
+                log.warning("cgroup %r skipped: %s", path, exc)
+                run.skipped += 1
+                continue
+            if cgroup is None:
+                self._forget(path)
+            else:
+                cgroups[path] = cgroup
+        return Snapshot(
+            started=started,
+            duration_seconds=time.monotonic() - begin,
+            mode=self.mode,
+            cgroups=cgroups,
+            devices=self._devices(),
+            files=self._support(cgroups),
+            parse_errors=run.parse_errors,
+            skipped=run.skipped,
+            dropped=dropped,
+        )
+
+    def close(self) -> None:
+        """Close every file."""
+        for path in list(self._watched):
+            self._forget(path)
+
+    def _find(self) -> tuple[dict[str, tuple[dict[Hierarchy, int], bool]], int]:
+        """List the cgroups worth reading: by path, its inode in each hierarchy, leaf or not."""
+        found: dict[str, tuple[dict[Hierarchy, int], bool]] = {}
+        ranks: dict[str, int | None] = {}
+        wanted: dict[str, int] = {}
+        visit = 20 * self._max_cgroups
+        for hierarchy in self._hierarchies.all:
+            for below, inode, leaf in kernel.walk(hierarchy.mount_point, visit):
+                path = hierarchy.path(below)
+                if path not in ranks:
+                    known = self._ranks
+                    ranks[path] = rank = known[path] if path in known else self._rank(path)
+                    if rank is not None:
+                        wanted[path] = rank
+                if path in wanted:
+                    where, leaf_elsewhere = found.get(path, ({}, True))
+                    where[hierarchy] = inode
+                    found[path] = (where, leaf and leaf_elsewhere)
+        self._ranks = ranks
+        dropped = max(0, len(found) - self._max_cgroups)
+        keep = sorted(found) if not dropped else sorted(self._most_wanted(wanted))
+        if dropped and not self._warned_drop:
+            log.warning(
+                "%d cgroups are left out: more than --scan.max-cgroups=%d",
+                dropped,
+                self._max_cgroups,
+            )
+        self._warned_drop = bool(dropped)
+        return {path: found[path] for path in keep}, dropped
+
+    def _most_wanted(self, wanted: dict[str, int]) -> list[str]:
+        by_rank = sorted(wanted, key=lambda path: (wanted[path], path.count("/"), path))
+        return by_rank[: self._max_cgroups]
+
+    def _forget_missing(self, found: dict[str, tuple[dict[Hierarchy, int], bool]]) -> None:
+        for path, watched in list(self._watched.items()):
+            now = found.get(path)
+            if now is None or now[0] != watched.inodes:
+                self._forget(path)
+
+    def _forget(self, path: str) -> None:
+        self._watched.pop(path).close(self.descriptors)
+
+    def _devices(self) -> dict[str, str]:
+        content = kernel.read_path(f"{self._hierarchies.procfs}/partitions")
+        return {} if isinstance(content, Missing) else parse_partitions(content)
+
+    def _support(self, cgroups: dict[str, Cgroup]) -> dict[str, FileSupport]:
+        read: Counter[str] = Counter()
+        missing: dict[str, Counter[Missing]] = {}
+        for path in cgroups:
+            for directory in self._watched[path].directories:
+                for file in directory.files:
+                    if isinstance(file.content, Missing):
+                        missing.setdefault(file.name, Counter())[file.content] += 1
+                    else:
+                        read[file.name] += 1
+        names = read.keys() | missing.keys()
+        return {name: FileSupport(read[name], missing.get(name, {})) for name in sorted(names)}

@@ -1,0 +1,392 @@
+"""The HTTP server: asyncio owns sockets and timers, one thread scans and renders.
+
+h11 keeps the protocol; nothing here parses HTTP by hand.
+"""
+
+import asyncio
+import contextlib
+import html
+import logging
+import signal
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import h11
+
+from cgexporter import __version__
+from cgexporter.correlate.identity import View
+from cgexporter.exporter import Exporter, age_seconds
+from cgexporter.own import page
+from cgexporter.publish import Format
+from cgexporter.scan import ScanTimeoutError
+
+log = logging.getLogger(__name__)
+
+# Bounds on what a client may ask of us; the scrape's own time limit is the client's.
+_HEADER_BYTES = 16 * 1024
+_HEADER_SECONDS = 10.0
+_IDLE_SECONDS = 120.0
+_WRITE_SECONDS = 30.0
+_MAX_CONNECTIONS = 512
+# A scrape is answered this long before its client gives up.
+_TIMEOUT_MARGIN_SECONDS = 0.5
+_DEFAULT_TIMEOUT_SECONDS = 10.0
+# Longer than that without a finished scan while one is wanted: the scanner hangs.
+_HANGING_SECONDS = 120.0
+_CLOSE_SECONDS = 10.0
+
+
+class Answer(NamedTuple):
+    """A response, before it meets the protocol."""
+
+    status: int
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class UnavailableError(Exception):
+    """No snapshot to answer with; the message says why."""
+
+
+def negotiate(accept: str) -> Format:
+    """Choose the format a client prefers; the text format where it names none of ours."""
+    best, best_quality = Format.TEXT, 0.0
+    for offer in accept.split(","):
+        kind, *parameters = (part.strip().lower() for part in offer.split(";"))
+        quality, version = 1.0, ""
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name == "q":
+                try:
+                    quality = float(value)
+                except ValueError:
+                    quality = 0.0
+            elif name == "version":
+                version = value
+        form = {
+            ("application/openmetrics-text", "1.0.0"): Format.OPENMETRICS,
+            ("application/openmetrics-text", ""): Format.OPENMETRICS,
+            ("text/plain", "0.0.4"): Format.TEXT,
+            ("text/plain", ""): Format.TEXT,
+            ("*/*", ""): Format.TEXT,
+        }.get((kind, version))
+        if form is not None and quality > best_quality:
+            best, best_quality = form, quality
+    return best
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether a client takes gzip. Source: RFC 9110, section 12.5.3."""
+    for offer in accept_encoding.lower().split(","):
+        coding, _, parameter = (part.strip() for part in offer.partition(";"))
+        if coding in ("gzip", "*"):
+            return parameter.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+def _gzip(data: bytes) -> bytes:
+    compressor = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    return compressor.compress(data) + compressor.flush()
+
+
+def time_limit_seconds(header: str) -> float:
+    """How long a scrape may take, from X-Prometheus-Scrape-Timeout-Seconds."""
+    try:
+        limit = float(header)
+    except ValueError:
+        limit = _DEFAULT_TIMEOUT_SECONDS
+    if not 0 < limit < 3600:  # also NaN
+        limit = _DEFAULT_TIMEOUT_SECONDS
+    return max(limit - _TIMEOUT_MARGIN_SECONDS, limit / 2)
+
+
+@dataclass(slots=True)
+class Scrapes:
+    """Fresh snapshots for those who ask; who asks during a scan gets that one.
+
+    All work on the exporter is done in one thread, so nothing in it needs a lock.
+    """
+
+    exporter: Exporter
+    _thread: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="scan")
+    )
+    _scan: asyncio.Task[View] | None = None
+    _scan_began: float = 0.0
+    _pages: dict[tuple[int, Format, bool], asyncio.Task[bytes]] = field(default_factory=dict)
+    view: View | None = None
+
+    @property
+    def hanging(self) -> bool:
+        """Whether a scan runs for so long that it will not end."""
+        return self._scan is not None and time.monotonic() - self._scan_began > _HANGING_SECONDS
+
+    async def fresh(self, limit: float) -> View:
+        """A new snapshot, or the last one where none is ready within `limit` seconds.
+
+        Raises:
+            UnavailableError: there is neither.
+        """
+        if self._scan is None:
+            self._scan_began = time.monotonic()
+            self._scan = asyncio.create_task(self._look())
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._scan), limit)
+        except (TimeoutError, ScanTimeoutError):
+            problem = f"no scan of this host finished within {limit:.1f} s"
+        except Exception as exc:
+            problem = f"the scan failed: {exc}"
+        if self.view is None:
+            raise UnavailableError(problem)
+        log.warning("%s; answering with a snapshot %.1f s old", problem, age_seconds(self.view))
+        return self.view
+
+    async def _look(self) -> View:
+        loop = asyncio.get_running_loop()
+        deadline = time.monotonic() + _HANGING_SECONDS
+        try:
+            view = await loop.run_in_executor(self._thread, self.exporter.look, deadline)
+        except Exception as exc:
+            if not isinstance(exc, ScanTimeoutError):
+                log.exception("scan failed")
+            raise
+        else:
+            self.view = view
+            return view
+        finally:
+            self._scan = None
+
+    async def page(self, view: View, form: Format, gzip: bool) -> bytes:
+        """The page of a snapshot; rendered once for all who want the same."""
+        key = (id(view), form, gzip)
+        task = self._pages.get(key)
+        if task is None:
+            task = self._pages[key] = asyncio.create_task(self._render(view, form, gzip))
+            task.add_done_callback(lambda _: self._pages.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _render(self, view: View, form: Format, gzip: bool) -> bytes:
+        def render() -> bytes:
+            plain = page(self.exporter, view, form)
+            return _gzip(plain) if gzip else plain
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, render)
+
+    async def close(self) -> None:
+        """Wait for work under way and close the exporter."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self.exporter.close)
+        self._thread.shutdown(wait=False)
+
+
+class Server:
+    """Answers HTTP/1.1 requests.
+
+    Args:
+        scrapes: where snapshots come from.
+        metrics_path: where /metrics is (``--web.telemetry-path``).
+    """
+
+    def __init__(self, scrapes: Scrapes, metrics_path: str) -> None:
+        self._scrapes = scrapes
+        self._metrics_path = metrics_path
+        self._connections: set[asyncio.Task[None]] = set()
+        self._busy: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    async def _answer(self, request: h11.Request) -> Answer:
+        path = request.target.decode("ascii", "replace").partition("?")[0]
+        if request.method not in (b"GET", b"HEAD"):
+            return Answer(405, b"only GET and HEAD\n", headers=(("Allow", "GET, HEAD"),))
+        headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
+        if path == self._metrics_path:
+            return await self._metrics(headers)
+        if path == "/-/healthy":
+            if self._scrapes.hanging:
+                return Answer(503, b"the scanner hangs\n")
+            return Answer(200, b"healthy\n")
+        if path == "/-/ready":
+            return await self._ready()
+        if path == "/":
+            return Answer(200, self._landing_page(), "text/html; charset=utf-8")
+        return Answer(404, b"not found\n")
+
+    async def _metrics(self, headers: Mapping[str, str]) -> Answer:
+        form = negotiate(headers.get("accept", ""))
+        gzip = accepts_gzip(headers.get("accept-encoding", ""))
+        limit = time_limit_seconds(headers.get("x-prometheus-scrape-timeout-seconds", ""))
+        try:
+            view = await self._scrapes.fresh(limit)
+        except UnavailableError as exc:
+            return Answer(503, f"{exc}\n".encode())
+        body = await self._scrapes.page(view, form, gzip)
+        extra: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)
+        if gzip:
+            extra += (("Content-Encoding", "gzip"),)
+        return Answer(200, body, form.value, extra)
+
+    async def _ready(self) -> Answer:
+        if self._closing:
+            return Answer(503, b"shutting down\n")
+        if self._scrapes.view is None:
+            try:
+                await self._scrapes.fresh(1.0)
+            except UnavailableError as exc:
+                return Answer(503, f"{exc}\n".encode())
+        return Answer(200, b"ready\n")
+
+    def _landing_page(self) -> bytes:
+        path = html.escape(self._metrics_path, quote=True)
+        return (
+            "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+            "<title>cgexporter</title></head><body><h1>cgexporter</h1>"
+            f"<p>Version {__version__}. How this host enforces and accounts the resources of "
+            f"its containers.</p><ul><li><a href='{path}'>Metrics</a></li>"
+            "<li><a href='/-/healthy'>Healthy</a></li><li><a href='/-/ready'>Ready</a></li>"
+            "</ul></body></html>\n"
+        ).encode()
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until either side closes it."""
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._connections) >= _MAX_CONNECTIONS:
+            writer.transport.abort()
+            return
+        self._connections.add(task)
+        try:
+            await self._serve(reader, writer, task)
+        except (ConnectionError, TimeoutError, h11.RemoteProtocolError) as exc:
+            log.debug("connection ended: %s", exc)
+        except asyncio.CancelledError:
+            pass  # the server stops
+        finally:
+            self._connections.discard(task)
+            writer.transport.abort()
+
+    async def _serve(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        task: asyncio.Task[None],
+    ) -> None:
+        protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEADER_BYTES)
+        writer.transport.set_write_buffer_limits(high=0)  # drain() waits for every byte
+        wait = _HEADER_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(wait):
+                    request = await self._next_request(protocol, reader)
+            except h11.RemoteProtocolError as exc:
+                await self._send(protocol, writer, Answer(exc.error_status_hint, b"bad request\n"))
+                return
+            if request is None:
+                return
+            self._busy.add(task)
+            try:
+                answer = await self._answer(request)
+                await self._send(protocol, writer, answer, head=request.method == b"HEAD")
+            finally:
+                self._busy.discard(task)
+            if self._closing or protocol.our_state is not h11.DONE:
+                return
+            if protocol.their_state is not h11.DONE:
+                return  # a body is still coming that nobody reads
+            protocol.start_next_cycle()
+            wait = _IDLE_SECONDS
+
+    async def _next_request(
+        self, protocol: h11.Connection, reader: asyncio.StreamReader
+    ) -> h11.Request | None:
+        """Read up to the end of a request; a body is read and thrown away, to a bound."""
+        request = None
+        ignored = 0
+        while True:
+            event = protocol.next_event()
+            if event is h11.NEED_DATA:
+                protocol.receive_data(await reader.read(65536))
+            elif isinstance(event, h11.Request):
+                request = event
+            elif isinstance(event, h11.Data):
+                ignored += len(event.data)
+                if ignored > _HEADER_BYTES:
+                    raise h11.RemoteProtocolError("body too large", error_status_hint=413)
+            elif isinstance(event, h11.EndOfMessage):
+                return request
+            else:  # ConnectionClosed, PAUSED
+                return None
+
+    async def _send(
+        self,
+        protocol: h11.Connection,
+        writer: asyncio.StreamWriter,
+        answer: Answer,
+        head: bool = False,
+    ) -> None:
+        headers = [
+            ("Content-Type", answer.content_type),
+            ("Content-Length", str(len(answer.body))),
+            ("X-Content-Type-Options", "nosniff"),
+            *answer.headers,
+        ]
+        if self._closing:
+            headers.append(("Connection", "close"))
+        if protocol.our_state not in (h11.SEND_RESPONSE, h11.IDLE):
+            return
+        writer.write(protocol.send(h11.Response(status_code=answer.status, headers=headers)))
+        if not head:
+            writer.write(protocol.send(h11.Data(data=answer.body)))
+        writer.write(protocol.send(h11.EndOfMessage()))
+        async with asyncio.timeout(_WRITE_SECONDS):
+            await writer.drain()
+
+    async def close(self) -> None:
+        """Let requests under way finish, then close what is left."""
+        self._closing = True
+        for task in self._connections - self._busy:
+            task.cancel()
+        if self._busy:
+            await asyncio.wait(set(self._busy), timeout=_CLOSE_SECONDS)
+        for task in self._connections:
+            task.cancel()
+
+
+async def serve(
+    exporter: Exporter,
+    addresses: list[tuple[str, int]],
+    metrics_path: str,
+    started: Callable[[list[tuple[str, int]]], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        exporter: the host.
+        addresses: host and port of each socket to listen on; "" is every address.
+        metrics_path: where /metrics is.
+        started: called with the addresses once connections are accepted.
+
+    Raises:
+        OSError: an address cannot be listened on.
+    """
+    scrapes = Scrapes(exporter)
+    server = Server(scrapes, metrics_path)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(scrapes.close)
+        stack.push_async_callback(server.close)
+        listening = []
+        for host, port in addresses:
+            listener = await asyncio.start_server(server.connected, host or None, port)
+            stack.callback(listener.close)
+            listening += [sock.getsockname()[:2] for sock in listener.sockets]
+        started(listening)
+        await stop.wait()
+        log.info("stopping")

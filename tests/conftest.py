@@ -1,0 +1,25 @@
+"""What all tests share."""
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Flags that write expected files anew instead of comparing with them."""
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden anew")
+    parser.addoption("--update-docs", action="store_true", help="write printed docs anew")
+
+
+@pytest.fixture(scope="session")
+def fixtures() -> Path:
+    """The captured trees."""
+    return TESTS / "fixtures"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The checkout."""
+    return TESTS.parent
