@@ -9,7 +9,9 @@ import enum
 import errno
 import os
 import resource
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -152,39 +154,89 @@ def inode(path: str) -> int | Missing:
         return reason(exc)
 
 
-def walk(root: str, limit: int) -> Iterator[tuple[str, int, bool]]:
-    """Find the cgroups of one hierarchy, parents before children.
+def memory_pages() -> tuple[int, int]:
+    """Pages of this process: virtual and resident. Source: proc_pid_statm(5)."""
+    with open("/proc/self/statm", "rb") as file:
+        virtual, resident = file.read().split()[:2]
+    return int(virtual), int(resident)
 
-    Args:
-        root: the directory where the hierarchy is mounted.
-        limit: how many cgroups to visit at most.
 
-    Yields:
-        Path below the root ("/" for the root itself), inode, and whether the cgroup has no
-        child. Removed and unreadable directories are left out.
+def open_descriptors() -> int:
+    """How many descriptors this process has open; 0, not known, before Linux 6.2.
+
+    Source: proc_pid_fd(5), the size of the directory.
+    """
+    return os.stat("/proc/self/fd").st_size
+
+
+def start_time() -> float:
+    """When this process started, in seconds since the epoch. Source: proc_pid_stat(5)."""
+    with open("/proc/self/stat", "rb") as file:
+        ticks = int(file.read().rpartition(b")")[2].split()[19])  # field 22, starttime
+    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - since_boot
+
+
+class Walker:
+    """Finds the cgroups of one hierarchy, again and again.
 
     A directory's link count is 2 plus its sub-directories (fs/kernfs/inode.c,
     kernfs_refresh_inode), so that leaves, nearly all cgroups, need no listing. File systems
     that do not count (btrfs under a captured tree) say 1 and are listed.
     """
-    pending = [""]
-    while pending and limit > 0:
-        below = pending.pop()
-        path = root + below
-        try:
-            status = os.stat(path)
-            leaf = status.st_nlink == 2
-            if not leaf:
-                with os.scandir(path) as entries:
-                    children = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
-                leaf = not children
-                pending.extend(f"{below}/{name}" for name in children)
-        except OSError as exc:
-            if exc.errno in (errno.ENOENT, errno.ENODEV, errno.EACCES, errno.EPERM):
-                continue
-            raise
-        limit -= 1
-        yield below or "/", status.st_ino, leaf
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        # By path: inode as listed and as stat() has it. Overlays may give two numbers.
+        self._inodes: dict[str, tuple[int, int]] = {}
+
+    def walk(
+        self, limit: int, leaves: AbstractSet[str] = frozenset()
+    ) -> Iterator[tuple[str, int, bool]]:
+        """Visit the cgroups, parents before children.
+
+        Args:
+            limit: how many to visit at most.
+            leaves: paths not to look below, nor at again while their inode stays.
+
+        Yields:
+            Path below the root ("/" for the root itself), inode, and whether the cgroup has
+            no child. Removed and unreadable directories are left out.
+        """
+        inodes = {}
+        pending = [("", 0)]
+        while pending and limit > 0:
+            below, listed = pending.pop()
+            known = self._inodes.get(below)
+            if known is not None and known[0] == listed and below in leaves:
+                inode, leaf = known[1], True
+            else:
+                path = self._root + below
+                try:
+                    status = os.stat(path)
+                    inode, leaf = status.st_ino, status.st_nlink == 2
+                    if not leaf:
+                        with os.scandir(path) as entries:
+                            children = [
+                                (f"{below}/{entry.name}", entry.inode())
+                                for entry in entries
+                                if entry.is_dir(follow_symlinks=False)
+                            ]
+                        leaf = not children
+                        pending.extend(children)
+                except OSError as exc:
+                    if exc.errno in (errno.ENOENT, errno.ENODEV, errno.EACCES, errno.EPERM):
+                        continue
+                    raise
+            limit -= 1
+            inodes[below] = (listed, inode)
+            yield below or "/", inode, leaf
+        self._inodes = inodes
+
+
+def walk(root: str, limit: int) -> Iterator[tuple[str, int, bool]]:
+    """Visit the cgroups at and below a directory once: see `Walker.walk`."""
+    return Walker(root).walk(limit)
 
 
 class Descriptors:
@@ -209,19 +261,51 @@ class Descriptors:
 
 
 def raise_descriptor_limit(wanted: int) -> int:
-    """Raise RLIMIT_NOFILE's soft limit as far as needed and allowed.
+    """Raise RLIMIT_NOFILE as far as needed and allowed.
 
     Returns:
         How many descriptors may be held: `wanted`, or what the limit leaves.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     need = wanted + _RESERVED_DESCRIPTORS
-    if soft != resource.RLIM_INFINITY and soft < need:
-        soft = need if hard == resource.RLIM_INFINITY else min(need, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft == resource.RLIM_INFINITY:
-        return wanted
+    soft, hard = (_finite(limit) for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
+    if soft < need:
+        for goal in (need, min(need, hard)):
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (goal, max(goal, hard)))
+            except (OSError, ValueError):  # more than CAP_SYS_RESOURCE or fs.nr_open allows
+                continue
+            soft = goal
+            break
     return max(0, min(wanted, soft - _RESERVED_DESCRIPTORS))
+
+
+def _finite(limit: int) -> int:
+    return (1 << 30) if limit == resource.RLIM_INFINITY else limit
+
+
+class Outcomes:
+    """What became of each file, over all cgroups that are watched now."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts: dict[str, dict[Missing | None, int]] = {}
+
+    def add(self, name: str, content: Content, count: int = 1) -> None:
+        """Count a file with this content; a negative count takes it back."""
+        outcomes = self._counts.setdefault(name, {})
+        outcome = content if isinstance(content, Missing) else None
+        outcomes[outcome] = outcomes.get(outcome, 0) + count
+
+    def of(self, name: str) -> tuple[int, Mapping[Missing, int]]:
+        """How many were read, and how many were not, by reason."""
+        counts = self._counts[name]
+        return counts.get(None, 0), {why: n for why, n in counts.items() if why and n}
+
+    @property
+    def names(self) -> list[str]:
+        """The files asked for, in order."""
+        return sorted(name for name, counts in self._counts.items() if any(counts.values()))
 
 
 def is_due(count: int) -> bool:
@@ -274,13 +358,16 @@ class Directory:
     same name is another cgroup, and reads as GONE here.
     """
 
-    __slots__ = ("_reads", "files", "inode", "path")
+    __slots__ = ("_outcomes", "_reads", "files", "inode", "path")
 
-    def __init__(self, path: str, inode: int, files: Iterable[File]) -> None:
+    def __init__(self, path: str, inode: int, files: Iterable[File], outcomes: Outcomes) -> None:
         self.path = path
         self.inode = inode
         self.files = tuple(files)
         self._reads = 0
+        self._outcomes = outcomes
+        for file in self.files:
+            outcomes.add(file.name, file.content)
 
     def refresh(self, descriptors: Descriptors) -> bool:
         """Read every file; each one's `changed` says whether its content is new.
@@ -312,8 +399,7 @@ class Directory:
                 if content is Missing.GONE:
                     return False
             if content != file.content:
-                file.content = content
-                file.changed = True
+                self._change(file, content)
         return not unread or self._read_unheld(unread, descriptors)
 
     def _read_unheld(self, files: list[File], descriptors: Descriptors) -> bool:
@@ -325,11 +411,18 @@ class Directory:
                 if content is Missing.GONE:
                     return False
                 if content != file.content:
-                    file.content = content
-                    file.changed = True
+                    self._change(file, content)
         return True
 
+    def _change(self, file: File, content: Content) -> None:
+        if isinstance(content, Missing) or isinstance(file.content, Missing):
+            self._outcomes.add(file.name, file.content, -1)
+            self._outcomes.add(file.name, content)
+        file.content = content
+        file.changed = True
+
     def close(self, descriptors: Descriptors) -> None:
-        """Let every descriptor go."""
+        """Let every descriptor go, and count its files no more."""
         for file in self.files:
             file.close(descriptors)
+            self._outcomes.add(file.name, file.content, -1)

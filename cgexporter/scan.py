@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cgexporter import kernel
 from cgexporter.hierarchies import Hierarchies, Hierarchy
-from cgexporter.kernel import Descriptors, Directory, File, Missing
+from cgexporter.kernel import Descriptors, Directory, File, Missing, Outcomes, Walker
 from cgexporter.model import SECTIONS, Cgroup, FileSupport, Mode, Snapshot
 from cgexporter.parse.formats import ParseError
 from cgexporter.parse.proc import parse_partitions
@@ -26,7 +26,7 @@ class ScanTimeoutError(Exception):
 def everything(path: str) -> int | None:
     """Read each cgroup, and none before another."""
     del path
-    return 0
+    return 1
 
 
 @dataclass(slots=True)
@@ -70,7 +70,13 @@ class _Watched:
 
     __slots__ = ("cgroup", "directories", "inodes", "parts")
 
-    def __init__(self, path: str, where: dict[Hierarchy, int], sources: Sequence[Source]) -> None:
+    def __init__(
+        self,
+        path: str,
+        where: dict[Hierarchy, int],
+        sources: Sequence[Source],
+        outcomes: Outcomes,
+    ) -> None:
         self.inodes = where
         self.cgroup: Cgroup | None = None
         self.parts: list[tuple[str, _Part]] = []
@@ -86,7 +92,7 @@ class _Watched:
             if any(wanted.hierarchy in where for wanted in source.files):
                 self.parts.append((source.section, _Part(source, chosen, [None] * len(chosen))))
         self.directories = [
-            Directory(hierarchy.directory(path), where[hierarchy], named.values())
+            Directory(hierarchy.directory(path), where[hierarchy], named.values(), outcomes)
             for hierarchy, named in files.items()
         ]
 
@@ -128,7 +134,8 @@ class Scanner:
         hierarchies: where the host's cgroups are.
         sections: the sections of `Cgroup` to read.
         rank: which paths to read: None is not at all, and where there are more than
-            `max_cgroups` the smaller number goes first.
+            `max_cgroups` the smaller number goes first. 0 is for containers: what is inside
+            them is looked for in one hierarchy and not in each.
         max_cgroups: how many to read at most.
         max_open_files: how many descriptors to hold between scans at most.
     """
@@ -147,7 +154,9 @@ class Scanner:
         self._rank = rank
         self._ranks: dict[str, int | None] = {}
         self._max_cgroups = max_cgroups
+        self._walkers = [(tree, Walker(tree.mount_point)) for tree in hierarchies.all]
         self._watched: dict[str, _Watched] = {}
+        self._outcomes = Outcomes()
         self._warned_drop = False
         self.descriptors = Descriptors(max_open_files)
 
@@ -175,7 +184,7 @@ class Scanner:
                 raise ScanTimeoutError(f"scan stopped after {len(cgroups)} of {len(found)} cgroups")
             watched = self._watched.get(path)
             if watched is None:
-                watched = self._watched[path] = _Watched(path, where, self._sources)
+                watched = self._watched[path] = _Watched(path, where, self._sources, self._outcomes)
             try:
                 cgroup = watched.read(path, leaf, run)
             except OSError as exc:
@@ -192,7 +201,7 @@ class Scanner:
             mode=self.mode,
             cgroups=cgroups,
             devices=self._devices(),
-            files=self._support(cgroups),
+            files={name: FileSupport(*self._outcomes.of(name)) for name in self._outcomes.names},
             parse_errors=run.parse_errors,
             skipped=run.skipped,
             dropped=dropped,
@@ -209,8 +218,10 @@ class Scanner:
         ranks: dict[str, int | None] = {}
         wanted: dict[str, int] = {}
         visit = 20 * self._max_cgroups
-        for hierarchy in self._hierarchies.all:
-            for below, inode, leaf in kernel.walk(hierarchy.mount_point, visit):
+        leaves: set[str] = set()
+        for hierarchy, walker in self._walkers:
+            leaves_here = leaves if hierarchy.root == "/" else frozenset[str]()
+            for below, inode, leaf in walker.walk(visit, leaves_here):
                 path = hierarchy.path(below)
                 if path not in ranks:
                     known = self._ranks
@@ -221,6 +232,8 @@ class Scanner:
                     where, leaf_elsewhere = found.get(path, ({}, True))
                     where[hierarchy] = inode
                     found[path] = (where, leaf and leaf_elsewhere)
+                    if leaf and not wanted[path]:
+                        leaves.add(path)
         self._ranks = ranks
         dropped = max(0, len(found) - self._max_cgroups)
         keep = sorted(found) if not dropped else sorted(self._most_wanted(wanted))
@@ -249,16 +262,3 @@ class Scanner:
     def _devices(self) -> dict[str, str]:
         content = kernel.read_path(f"{self._hierarchies.procfs}/partitions")
         return {} if isinstance(content, Missing) else parse_partitions(content)
-
-    def _support(self, cgroups: dict[str, Cgroup]) -> dict[str, FileSupport]:
-        read: Counter[str] = Counter()
-        missing: dict[str, Counter[Missing]] = {}
-        for path in cgroups:
-            for directory in self._watched[path].directories:
-                for file in directory.files:
-                    if isinstance(file.content, Missing):
-                        missing.setdefault(file.name, Counter())[file.content] += 1
-                    else:
-                        read[file.name] += 1
-        names = read.keys() | missing.keys()
-        return {name: FileSupport(read[name], missing.get(name, {})) for name in sorted(names)}
