@@ -1,8 +1,8 @@
 """View → exposition formats: a loop over the metric table, fast.
 
-The parts of a line that stay (name, labels) are kept; the values of a section that did not
-change since the last scrape are kept as text. Sources: Prometheus text format 0.0.4,
-OpenMetrics 1.0.
+What follows a sample's name (labels, value, line end) is kept as text while the section it
+is from does not change, so that a family is one `str.join` with its name between. Sources:
+Prometheus text format 0.0.4, OpenMetrics 1.0.
 """
 
 import enum
@@ -21,13 +21,6 @@ class Format(enum.Enum):
 
     TEXT = "text/plain; version=0.0.4; charset=utf-8"
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-
-
-def number(value: float) -> str:
-    """A sample's value. Integers keep all digits; an unlimited limit is +Inf."""
-    if value == math.inf:
-        return "+Inf"
-    return repr(value)
 
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
@@ -61,15 +54,19 @@ def header(name: str, kind: Kind, unit: str, text: str, form: Format) -> str:
 Pairs = Sequence[tuple[str, str | None]]
 
 
+# What follows the name in a sample's line, for each row of a section; "" where absent.
+_Texts = Sequence[str]
+
+
 @dataclass(slots=True)
-class _Line:
-    """What stays the same of one cgroup's samples, and the text of its last values."""
+class _Subject:
+    """What is kept of one cgroup between pages."""
 
     identity: tuple[object, ...]
     pairs: Pairs
-    labels: str
+    info: str
     sections: dict[str, object] = field(default_factory=dict)
-    texts: dict[str, list[tuple[str, list[str | None]]]] = field(default_factory=dict)
+    texts: dict[str, list[_Texts]] = field(default_factory=dict)
 
 
 class _Section:
@@ -78,35 +75,42 @@ class _Section:
     def __init__(self, name: str, rows: Sequence[Metric]) -> None:
         self.name = name
         self.rows = rows
-        self.label = rows[0].label
+        self._label = rows[0].label
         # Of one name attrgetter gives no tuple: the last is asked for twice.
         self._values: Callable[[object], tuple[float | None, ...]] = attrgetter(
             *(row.attribute for row in rows), rows[-1].attribute
         )
 
-    def _text(self, section: object) -> list[str | None]:
-        return [
-            None if value is None else "+Inf" if value == math.inf else repr(value)
-            for value in self._values(section)
-        ]
-
-    def texts(self, line: _Line, section: object, devices: Mapping[str, str]) -> None:
-        """Bring a line's text of this section up to date."""
-        line.sections[self.name] = section
+    def texts(self, subject: _Subject, section: object, devices: Mapping[str, str]) -> None:
+        """Bring a subject's text of this section up to date."""
+        subject.sections[self.name] = section
         if section is None:
-            line.texts[self.name] = []
-        elif self.label:
-            line.texts[self.name] = [
-                (
+            subject.texts[self.name] = []
+        elif self._label:
+            subject.texts[self.name] = [
+                self._text(
                     labels(
-                        [*line.pairs, (self.label, devices.get(element.device, element.device))]
+                        [
+                            *subject.pairs,
+                            (self._label, devices.get(element.device, element.device)),
+                        ]
                     ),
-                    self._text(element),
+                    element,
                 )
                 for element in section  # type: ignore[attr-defined]
             ]
         else:
-            line.texts[self.name] = [(line.labels, self._text(section))]
+            subject.texts[self.name] = [self._text(labels(subject.pairs), section)]
+
+    def _text(self, labelled: str, element: object) -> _Texts:
+        return [
+            ""
+            if value is None
+            else f"{labelled} {value!r}\n"
+            if value != math.inf
+            else f"{labelled} +Inf\n"
+            for value in self._values(element)
+        ]
 
 
 def _sections(rows: Iterable[Metric]) -> list[_Section]:
@@ -132,11 +136,10 @@ def cgroup_pairs(cgroup: Cgroup) -> Pairs:
 
 
 def container_info(container: Container) -> Pairs:
-    """What is said once of a container."""
+    """What is said once of a container, beside its labels."""
     place = container.place
     full = place.container_id
     return (
-        *container_pairs(container),
         ("cgroup", container.cgroup.path),
         ("container_id", f"{place.runtime}://{full}" if full and place.runtime else full),
         ("driver", place.driver),
@@ -148,9 +151,8 @@ def container_info(container: Container) -> Pairs:
 
 
 def pod_info(pod: Pod) -> Pairs:
-    """What is said once of a pod."""
+    """What is said once of a pod, beside its labels."""
     return (
-        *pod_pairs(pod),
         ("cgroup", pod.cgroup.path),
         ("driver", pod.place.driver),
         ("parent_cgroup", pod.place.parent_path),
@@ -177,76 +179,75 @@ class Publisher:
     ) -> None:
         self._levels = levels
         self._sections = _sections(rows)
-        self._lines: dict[str, _Line] = {}
+        self._subjects: dict[str, _Subject] = {}
         self._devices: Mapping[str, str] = {}
 
     def render(self, view: View, form: Format) -> str:
         """Render all families of the table and the info families, without ``# EOF``."""
         if self._devices != view.snapshot.devices:
             self._devices = view.snapshot.devices
-            self._lines = {}  # device names are in them
-        lines: dict[str, _Line] = {}
-        by_level: dict[Level, list[tuple[_Line, Cgroup]]] = {level: [] for level in Level}
-        for level, cgroup, pairs in _subjects(view):
-            identity = (cgroup.inode, *pairs)
-            line = self._lines.get(cgroup.path)
-            if line is None or line.identity != identity:
-                line = _Line(identity, pairs, labels(pairs))
-            lines[cgroup.path] = line
-            by_level[level].append((line, cgroup))
-        self._lines = lines
+            self._subjects = {}  # device names are in their texts
+        subjects: dict[str, _Subject] = {}
+        by_level: dict[Level, list[tuple[_Subject, Cgroup]]] = {level: [] for level in Level}
+        for level, cgroup, pairs, info in _subjects(view):
+            identity = (cgroup.inode, pairs, info)
+            subject = self._subjects.get(cgroup.path)
+            if subject is None or subject.identity != identity:
+                text = f"{labels((*pairs, *info))} 1\n" if info else ""
+                subject = _Subject(identity, pairs, text)
+            subjects[cgroup.path] = subject
+            by_level[level].append((subject, cgroup))
+        self._subjects = subjects
         parts: list[str] = []
         for level in self._levels:
             for section in self._sections:
-                parts.extend(self._families(level, section, by_level[level], form))
-        parts.extend(self._infos(view, form))
+                self._families(level, section, by_level[level], form, parts)
+        for level, text in INFOS:
+            infos = [subject.info for subject, _ in by_level[level]]
+            if level in self._levels and infos:
+                family = f"{PREFIX}_{level.value}"
+                parts.append(header(family, Kind.INFO, "", text, form))
+                parts += _lines(f"{family}_info", infos)
         return "".join(parts)
 
     def _families(
         self,
         level: Level,
         section: _Section,
-        subjects: Sequence[tuple[_Line, Cgroup]],
+        subjects: Sequence[tuple[_Subject, Cgroup]],
         form: Format,
-    ) -> Iterator[str]:
+        parts: list[str],
+    ) -> None:
         name = section.name
-        columns: list[tuple[str, list[str | None]]] = []
-        for line, cgroup in subjects:
+        elements: list[_Texts] = []
+        for subject, cgroup in subjects:
             current = getattr(cgroup, name)
-            if name not in line.sections or line.sections[name] is not current:
-                section.texts(line, current, self._devices)
-            columns.extend(line.texts[name])
-        for index, row in enumerate(section.rows):
-            family = row.family(level)
-            sample = family + "_total" if row.kind is Kind.COUNTER else family
-            samples = [
-                f"{sample}{labelled} {values[index]}\n"
-                for labelled, values in columns
-                if values[index] is not None
-            ]
-            if samples:
-                yield header(family, row.kind, row.unit, row.help, form)
-                yield "".join(samples)
-
-    def _infos(self, view: View, form: Format) -> Iterator[str]:
-        for level, text in INFOS:
-            if level not in self._levels:
-                continue
-            pairs = (
-                [container_info(container) for container in view.containers]
-                if level is Level.CONTAINER
-                else [pod_info(pod) for pod in view.pods]
-            )
-            if pairs:
-                family = f"{PREFIX}_{level.value}"
-                yield header(family, Kind.INFO, "", text, form)
-                yield "".join(f"{family}_info{labels(each)} 1\n" for each in pairs)
+            if name not in subject.sections or subject.sections[name] is not current:
+                section.texts(subject, current, self._devices)
+            elements += subject.texts[name]
+        for row, column in zip(section.rows, zip(*elements, strict=True), strict=False):
+            texts = list(filter(None, column))
+            if texts:
+                family = row.family(level)
+                sample = family + "_total" if row.kind is Kind.COUNTER else family
+                parts.append(header(family, row.kind, row.unit, row.help, form))
+                parts += _lines(sample, texts)
 
 
-def _subjects(view: View) -> Iterator[tuple[Level, Cgroup, Pairs]]:
+def _lines(sample: str, texts: Sequence[str]) -> tuple[str, str]:
+    """The lines of one sample name, in two parts to save a copy."""
+    return sample, sample.join(texts)
+
+
+def _subjects(view: View) -> Iterator[tuple[Level, Cgroup, Pairs, Pairs]]:
     for container in view.containers:
-        yield Level.CONTAINER, container.cgroup, container_pairs(container)
+        yield (
+            Level.CONTAINER,
+            container.cgroup,
+            container_pairs(container),
+            container_info(container),
+        )
     for pod in view.pods:
-        yield Level.POD, pod.cgroup, pod_pairs(pod)
+        yield Level.POD, pod.cgroup, pod_pairs(pod), pod_info(pod)
     for cgroup in view.cgroups:
-        yield Level.CGROUP, cgroup, cgroup_pairs(cgroup)
+        yield Level.CGROUP, cgroup, cgroup_pairs(cgroup), ()
