@@ -1,6 +1,7 @@
 """Real cgroups that look like Docker's, idle or a little busy, for as long as a `with` block."""
 
 import contextlib
+import functools
 import hashlib
 import os
 import subprocess
@@ -23,6 +24,7 @@ def compiled(name: str) -> Path:
     return program
 
 
+@functools.cache
 def trees() -> list[str]:
     """Where this host's hierarchies are mounted."""
     return [tree.mount_point for tree in find("/sys/fs/cgroup", "/proc").all]
@@ -35,6 +37,18 @@ def _enable_controllers(tree: str, parent: Path) -> None:
         words = " ".join(f"+{name}" for name in offered.read_text().split())
         for place in (Path(tree), parent):
             (place / "cgroup.subtree_control").write_text(words)
+
+
+def make(tree: str, path: str) -> None:
+    """Make one cgroup in one hierarchy, such that processes may join it."""
+    directory = Path(tree + path)
+    directory.mkdir()
+    for name in ("cpuset.cpus", "cpuset.mems"):  # v1: nothing may run there while empty
+        file = directory / name
+        if file.exists() and not file.read_text().strip():
+            above = directory.parent / name
+            if above.exists() and above.read_text().strip():
+                file.write_text(above.read_text())
 
 
 @contextlib.contextmanager
@@ -52,18 +66,12 @@ def containers(count: int, *, busy: bool = False) -> Iterator[list[str]]:
         for tree in trees():
             parent = Path(tree + PARENT)
             if not parent.exists():
-                parent.mkdir()
+                make(tree, PARENT)
                 made.append(str(parent))
             _enable_controllers(tree, parent)
-            for name in ("cpuset.cpus", "cpuset.mems"):  # v1: empty until copied from above
-                if (parent / name).exists() and not (parent / name).read_text().strip():
-                    (parent / name).write_text(Path(tree, name).read_text())
             for path in paths:
-                os.mkdir(tree + path)
+                make(tree, path)
                 made.append(tree + path)
-                for name in ("cpuset.cpus", "cpuset.mems"):
-                    if os.path.exists(f"{tree}{path}/{name}"):
-                        Path(f"{tree}{path}/{name}").write_text((parent / name).read_text())
         if busy:
             process = _start(paths)
         yield paths

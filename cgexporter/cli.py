@@ -150,7 +150,8 @@ def parser() -> argparse.ArgumentParser:
     return flags
 
 
-def _settings(flags: argparse.Namespace) -> Settings:
+def settings(flags: argparse.Namespace) -> Settings:
+    """What to read and publish, from the command line."""
     return Settings(
         cgroupfs=flags.cgroupfs,
         procfs=flags.procfs,
@@ -170,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         grammar.error("--web.listen-address goes without --once")
     configure(flags.log_level, flags.log_format)
     try:
-        exporter = Exporter(_settings(flags))
+        exporter = Exporter(settings(flags))
     except (NoHierarchyError, OSError) as exc:
         return _failed(exc)
     if flags.once:

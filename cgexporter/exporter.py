@@ -55,7 +55,7 @@ class Exporter:
     def __init__(self, settings: Settings) -> None:
         rows = [row for row in METRICS if row.collector in settings.collectors]
         hierarchies = find(settings.cgroupfs, settings.procfs)
-        self._scanner = Scanner(
+        self.scanner = Scanner(
             hierarchies,
             sections=list(dict.fromkeys(row.section for row in rows)),
             rank=rank,
@@ -69,7 +69,7 @@ class Exporter:
     @property
     def open_files(self) -> int:
         """Kernel files held open now."""
-        return self._scanner.descriptors.held
+        return self.scanner.descriptors.held
 
     def look(self, deadline: float | None = None) -> View:
         """Scan and correlate.
@@ -82,8 +82,8 @@ class Exporter:
         """
         status = self.status
         try:
-            snapshot = self._scanner.scan(deadline)
-            view = self._correlator.correlate(snapshot)
+            snapshot = self.scanner.scan(deadline)
+            view = self.correlate(snapshot)
         except Exception as exc:
             status.success = False
             status.scans["timeout" if isinstance(exc, ScanTimeoutError) else "error"] += 1
@@ -95,13 +95,17 @@ class Exporter:
         status.view = view
         return view
 
+    def correlate(self, snapshot: Snapshot) -> View:
+        """Give each cgroup of a snapshot its owner."""
+        return self._correlator.correlate(snapshot)
+
     def render(self, view: View, form: Format) -> str:
         """Render the metrics of a view's containers, pods and cgroups."""
         return self._publisher.render(view, form)
 
     def close(self) -> None:
         """Close every kernel file."""
-        self._scanner.close()
+        self.scanner.close()
 
 
 def support_reason(snapshot: Snapshot, file: str) -> str:

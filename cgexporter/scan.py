@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cgexporter import kernel
@@ -127,6 +127,16 @@ class _Run:
     skipped: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a walk found: by path the cgroup's inode in each hierarchy, and whether a leaf."""
+
+    cgroups: Mapping[str, tuple[dict[Hierarchy, int], bool]]
+    dropped: int
+    started: float  # since the epoch
+    began: float  # on time.monotonic
+
+
 class Scanner:
     """Reads a host's cgroups; keeps their files open from one scan to the next.
 
@@ -166,7 +176,7 @@ class Scanner:
         return self._hierarchies.mode
 
     def scan(self, deadline: float | None = None) -> Snapshot:
-        """Read every cgroup once.
+        """Find the cgroups and read each once.
 
         Args:
             deadline: on `time.monotonic`; looked at between cgroups.
@@ -174,14 +184,17 @@ class Scanner:
         Raises:
             ScanTimeoutError: the deadline passed. Descriptors and caches stay good.
         """
-        started, begin = time.time(), time.monotonic()
+        return self.read(self.find(), deadline)
+
+    def read(self, found: Found, deadline: float | None = None) -> Snapshot:
+        """Read what a walk found: the second half of `scan`."""
         run = _Run(self.descriptors, Counter())
-        found, dropped = self._find()
         cgroups: dict[str, Cgroup] = {}
         self._forget_missing(found)
-        for path, (where, leaf) in found.items():
+        for path, (where, leaf) in found.cgroups.items():
             if deadline is not None and time.monotonic() > deadline:
-                raise ScanTimeoutError(f"scan stopped after {len(cgroups)} of {len(found)} cgroups")
+                total = len(found.cgroups)
+                raise ScanTimeoutError(f"scan stopped after {len(cgroups)} of {total} cgroups")
             watched = self._watched.get(path)
             if watched is None:
                 watched = self._watched[path] = _Watched(path, where, self._sources, self._outcomes)
@@ -196,15 +209,15 @@ class Scanner:
             else:
                 cgroups[path] = cgroup
         return Snapshot(
-            started=started,
-            duration_seconds=time.monotonic() - begin,
+            started=found.started,
+            duration_seconds=time.monotonic() - found.began,
             mode=self.mode,
             cgroups=cgroups,
             devices=self._devices(),
             files={name: FileSupport(*self._outcomes.of(name)) for name in self._outcomes.names},
             parse_errors=run.parse_errors,
             skipped=run.skipped,
-            dropped=dropped,
+            dropped=found.dropped,
         )
 
     def close(self) -> None:
@@ -212,8 +225,17 @@ class Scanner:
         for path in list(self._watched):
             self._forget(path)
 
-    def _find(self) -> tuple[dict[str, tuple[dict[Hierarchy, int], bool]], int]:
-        """List the cgroups worth reading: by path, its inode in each hierarchy, leaf or not."""
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Cgroup and full path of each file that the last scan read."""
+        for path, watched in self._watched.items():
+            for directory in watched.directories:
+                for file in directory.files:
+                    if not isinstance(file.content, Missing):
+                        yield path, f"{directory.path}/{file.name}"
+
+    def find(self) -> Found:
+        """List the cgroups worth reading: the first half of `scan`."""
+        started, began = time.time(), time.monotonic()
         found: dict[str, tuple[dict[Hierarchy, int], bool]] = {}
         ranks: dict[str, int | None] = {}
         wanted: dict[str, int] = {}
@@ -244,15 +266,15 @@ class Scanner:
                 self._max_cgroups,
             )
         self._warned_drop = bool(dropped)
-        return {path: found[path] for path in keep}, dropped
+        return Found({path: found[path] for path in keep}, dropped, started, began)
 
     def _most_wanted(self, wanted: dict[str, int]) -> list[str]:
         by_rank = sorted(wanted, key=lambda path: (wanted[path], path.count("/"), path))
         return by_rank[: self._max_cgroups]
 
-    def _forget_missing(self, found: dict[str, tuple[dict[Hierarchy, int], bool]]) -> None:
+    def _forget_missing(self, found: Found) -> None:
         for path, watched in list(self._watched.items()):
-            now = found.get(path)
+            now = found.cgroups.get(path)
             if now is None or now[0] != watched.inodes:
                 self._forget(path)
 

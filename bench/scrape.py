@@ -1,0 +1,188 @@
+"""CPU time of a whole scrape, stage by stage, against the two references over the same files.
+
+    python3 bench/scrape.py [--counts 100 500 1000] [--rounds 9] [--busy] [FLAGS…]
+
+Makes real cgroups on this host (as root). Each round runs the references and a scrape one
+after the other, so that noise hits all; the table has the medians of the rounds. FLAGS are
+cgexporter's own, such as --no-collector.io or --scan.max-open-files=0.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from containers import compiled, containers
+
+from cgexporter import cli, server
+from cgexporter.exporter import Exporter
+from cgexporter.kernel import memory_pages
+from cgexporter.own import page
+from cgexporter.publish import Format
+
+STAGES = ("walk", "read", "correlate", "render", "gzip")
+WARM_UP = 5  # absent files are looked for again in the first scans
+
+
+def cpu_ms() -> float:
+    """CPU time of this process so far."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return (usage.ru_utime + usage.ru_stime) * 1000
+
+
+def slab_kib() -> int:
+    """Kernel memory of the machine in objects, where held descriptors are."""
+    with open("/proc/meminfo") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Slab:"))
+
+
+def reference_ms(name: str, files: Sequence[str]) -> float:
+    """CPU time of one pass of a reference over files."""
+    done = subprocess.run(
+        [compiled("reference"), name, "3"],
+        input="\n".join(files) + "\n",
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    return statistics.median(map(int, done.stdout.split())) / 1000
+
+
+@dataclass(slots=True)
+class Result:
+    """Medians over the rounds of one run."""
+
+    count: int
+    busy: bool
+    files: int
+    held: int
+    stages_ms: list[float]
+    cat_ms: float
+    floor_ms: float
+    by_cat: float
+    by_floor: float
+    samples: int
+    size: int
+    compressed: int
+    resident_mib: float
+    kernel_mib: float
+
+    @property
+    def total_ms(self) -> float:
+        """The whole scrape."""
+        return sum(self.stages_ms)
+
+
+def measure(count: int, rounds: int, *, busy: bool, flags: Sequence[str]) -> Result:
+    """Measure one number of containers."""
+    with containers(count, busy=busy) as paths:
+        mine, slab = set(paths), slab_kib()
+        exporter = Exporter(cli.settings(cli.parser().parse_args(flags)))
+        for _ in range(WARM_UP):
+            page(exporter, exporter.look(), Format.TEXT)
+        kernel_mib = (slab_kib() - slab) / 1024
+        files = [file for path, file in exporter.scanner.files() if path in mine]
+        stages, references, ratios = [], [], []
+        text, compressed = b"", b""
+        for _ in range(rounds):
+            cat, floor = (reference_ms(name, files) for name in ("cat", "floor"))
+            if busy:
+                time.sleep(1.1)  # every container has done something since
+            text, compressed, marks = _scrape(exporter)
+            stages.append(marks)
+            references.append((cat, floor))
+            ratios.append((sum(marks) / cat, sum(marks) / floor))
+        held = exporter.open_files
+        exporter.close()
+    (cat, floor), (by_cat, by_floor) = (
+        [statistics.median(column) for column in zip(*rows, strict=True)]
+        for rows in (references, ratios)
+    )
+    return Result(
+        count,
+        busy,
+        len(files),
+        held,
+        [statistics.median(column) for column in zip(*stages, strict=True)],
+        cat,
+        floor,
+        by_cat,
+        by_floor,
+        sum(not line.startswith(b"#") for line in text.splitlines()),
+        len(text),
+        len(compressed),
+        memory_pages()[1] * resource.getpagesize() / (1 << 20),
+        kernel_mib,
+    )
+
+
+def _scrape(exporter: Exporter) -> tuple[bytes, bytes, list[float]]:
+    """One scrape; returns the page, compressed too, and the CPU time of each stage."""
+    marks = [cpu_ms()]
+    found = exporter.scanner.find()
+    marks.append(cpu_ms())
+    snapshot = exporter.scanner.read(found)
+    marks.append(cpu_ms())
+    view = exporter.correlate(snapshot)
+    marks.append(cpu_ms())
+    text = page(exporter, view, Format.TEXT)
+    marks.append(cpu_ms())
+    compressed = server.compress(text)
+    marks.append(cpu_ms())
+    return (
+        text,
+        compressed,
+        [b - a for a, b in pairwise(marks)],
+    )
+
+
+HEADER = (
+    "| Containers | Files each | Held | walk | read | correlate | render | gzip | Scrape | µs each "
+    "| by *cat* | by *floor* | Samples | Page kB | gzip kB | Resident MiB | Kernel MiB |"
+)
+
+
+def row(result: Result) -> str:
+    """One line of the table; times in ms of CPU."""
+    kind = "busy" if result.busy else "idle"
+    cells = [
+        f"{result.count:,} {kind}",
+        f"{result.files / result.count:.0f}",
+        f"{result.held:,}",
+        *(f"{ms:.1f}" for ms in result.stages_ms),
+        f"{result.total_ms:.1f}",
+        f"{1000 * result.total_ms / result.count:.0f}",
+        f"{result.by_cat:.2f}",
+        f"{result.by_floor:.2f}",
+        f"{result.samples:,}",
+        f"{result.size / 1000:,.0f}",
+        f"{result.compressed / 1000:,.0f}",
+        f"{result.resident_mib:.0f}",
+        f"{result.kernel_mib:.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Print the table."""
+    flags = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    flags.add_argument("--counts", type=int, nargs="+", default=[100, 500, 1000])
+    flags.add_argument("--rounds", type=int, default=9)
+    flags.add_argument("--busy", action="store_true", help="only busy containers")
+    flags.add_argument("--idle", action="store_true", help="only idle containers")
+    mine, others = flags.parse_known_args()
+    print(HEADER)
+    print("|" + "---|" * (HEADER.count("|") - 1))
+    for busy in (False, True):
+        if (busy and mine.idle) or (not busy and mine.busy):
+            continue
+        for count in mine.counts:
+            print(row(measure(count, mine.rounds, busy=busy, flags=others)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
