@@ -1,4 +1,4 @@
-"""Where a host's cgroup hierarchies are: found from mountinfo."""
+"""Where a host's cgroup hierarchies are: from mountinfo, or else from what the trees hold."""
 
 import os.path
 from collections.abc import Mapping, Sequence
@@ -71,6 +71,7 @@ def find(cgroupfs: str, procfs: str) -> Hierarchies:
 
     Our own mountinfo says where they are seen from here. In a captured tree, or where the
     host's trees are mounted elsewhere, mount points are taken relative to /sys/fs/cgroup.
+    A tree without the mountinfo that belongs to it is told by its files.
 
     Args:
         cgroupfs: where the host's /sys/fs/cgroup is (``--path.cgroupfs``).
@@ -103,6 +104,9 @@ def find(cgroupfs: str, procfs: str) -> Hierarchies:
             if found.all:
                 return found
         tried.append(f"{mountinfo} has no cgroup mount that is seen below {cgroupfs}")
+    found = _by_files(cgroupfs, procfs)
+    if found.all:
+        return found
     raise NoHierarchyError(
         f"no cgroup hierarchy at {cgroupfs}: {'; '.join(tried)}. Give --path.cgroupfs and "
         "--path.procfs of the same host"
@@ -127,5 +131,21 @@ def _below(mounts: Sequence[Mount], place: str, cgroupfs: str, procfs: str) -> H
         elif controllers := mount.options & _CONTROLLERS:
             seen.add(mount.device)
             tree = Hierarchy(where, root, controllers, unified=False)
+            legacy.update(dict.fromkeys(controllers, tree))
+    return Hierarchies(unified, legacy, procfs)
+
+
+def _by_files(cgroupfs: str, procfs: str) -> Hierarchies:
+    """Tell trees by their files: every v2 cgroup has cgroup.controllers, no v1 one does."""
+    unified = None
+    legacy: dict[str, Hierarchy] = {}
+    for where in (cgroupfs, *kernel.directories(cgroupfs)):
+        if os.path.exists(f"{where}/cgroup.controllers"):
+            unified = Hierarchy(where, "/", frozenset(), unified=True)
+            if where == cgroupfs:
+                break  # the others are its cgroups
+        elif os.path.exists(f"{where}/cgroup.procs"):
+            controllers = _CONTROLLERS & set(os.path.basename(where).split(","))
+            tree = Hierarchy(where, "/", controllers, unified=False)
             legacy.update(dict.fromkeys(controllers, tree))
     return Hierarchies(unified, legacy, procfs)

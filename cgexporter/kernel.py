@@ -177,6 +177,12 @@ def start_time() -> float:
     return time.time() - since_boot
 
 
+def directories(path: str) -> list[str]:
+    """Full paths of the directories in a directory, in order."""
+    with os.scandir(path) as entries:
+        return sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
 class Walker:
     """Finds the cgroups of one hierarchy, again and again.
 
