@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cgexporter import __version__, kernel
-from cgexporter.correlate.identity import Correlator, View, rank
+from cgexporter.correlate.identity import Correlator, View, owns_below, rank
 from cgexporter.hierarchies import find
 from cgexporter.kernel import Missing
 from cgexporter.metrics import METRICS, Level
@@ -59,6 +59,7 @@ class Exporter:
             hierarchies,
             sections=list(dict.fromkeys(row.section for row in rows)),
             rank=rank,
+            owns_below=owns_below,
             max_cgroups=settings.max_cgroups,
             max_open_files=kernel.raise_descriptor_limit(settings.max_open_files),
         )

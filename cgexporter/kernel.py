@@ -10,7 +10,7 @@ import errno
 import os
 import resource
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC
@@ -18,6 +18,10 @@ _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FIRST_SIZE = 4096
 # Descriptors kept free for sockets, logs and libraries.
 _RESERVED_DESCRIPTORS = 256
+
+
+# A directory that was removed, or may not be looked into.
+_VANISHED = frozenset({errno.ENOENT, errno.ENODEV, errno.EACCES, errno.EPERM})
 
 
 class Missing(enum.Enum):
@@ -193,56 +197,73 @@ class Walker:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        # By path: inode as listed and as stat() has it. Overlays may give two numbers.
-        self._inodes: dict[str, tuple[int, int]] = {}
+        # By path: inode as listed and as stat() has it (overlays may give two numbers), leaf.
+        self._seen: dict[str, tuple[int, int, bool]] = {}
+        self._walks = 0
+        self.left_out = 0
+        self.errors: list[OSError] = []
 
     def walk(
-        self, limit: int, leaves: AbstractSet[str] = frozenset()
+        self,
+        allow: Callable[[str, int], int] = lambda _, children: children,
+        leaves: AbstractSet[str] = frozenset(),
     ) -> Iterator[tuple[str, int, bool]]:
         """Visit the cgroups, parents before children.
 
         Args:
-            limit: how many to visit at most.
-            leaves: paths not to look below, nor at again while their inode stays.
+            allow: given a path and how many children it has, how many of them to visit.
+            leaves: paths to take for the leaves they were here, and look at now and then
+                only, while their inode stays.
 
         Yields:
             Path below the root ("/" for the root itself), inode, and whether the cgroup has
-            no child. Removed and unreadable directories are left out.
+            no child. Removed and unreadable directories are left out. Afterwards `left_out`
+            counts the children that were not visited, and `errors` holds what else went wrong.
         """
-        inodes = {}
+        look_again = is_due(self._walks)
+        self._walks += 1
+        self.left_out = 0
+        self.errors = []
+        seen = {}
         pending = [("", 0)]
-        while pending and limit > 0:
+        while pending:
             below, listed = pending.pop()
-            known = self._inodes.get(below)
-            if known is not None and known[0] == listed and below in leaves:
+            known = self._seen.get(below)
+            if (
+                known is not None
+                and below in leaves
+                and known[0] == listed
+                and known[2]
+                and not look_again
+            ):
                 inode, leaf = known[1], True
             else:
-                path = self._root + below
                 try:
-                    status = os.stat(path)
-                    inode, leaf = status.st_ino, status.st_nlink == 2
-                    if not leaf:
-                        with os.scandir(path) as entries:
-                            children = [
-                                (f"{below}/{entry.name}", entry.inode())
-                                for entry in entries
-                                if entry.is_dir(follow_symlinks=False)
-                            ]
-                        leaf = not children
-                        pending.extend(children)
+                    inode, children = self._look(below)
                 except OSError as exc:
-                    if exc.errno in (errno.ENOENT, errno.ENODEV, errno.EACCES, errno.EPERM):
-                        continue
-                    raise
-            limit -= 1
-            inodes[below] = (listed, inode)
+                    if exc.errno not in _VANISHED:
+                        self.errors.append(exc)
+                    continue
+                leaf = not children
+                if children:
+                    allowed = allow(below or "/", len(children))
+                    self.left_out += len(children) - allowed
+                    pending.extend(children[:allowed])
+            seen[below] = (listed, inode, leaf)
             yield below or "/", inode, leaf
-        self._inodes = inodes
+        self._seen = seen
 
-
-def walk(root: str, limit: int) -> Iterator[tuple[str, int, bool]]:
-    """Visit the cgroups at and below a directory once: see `Walker.walk`."""
-    return Walker(root).walk(limit)
+    def _look(self, below: str) -> tuple[int, list[tuple[str, int]]]:
+        path = self._root + below
+        status = os.stat(path)
+        if status.st_nlink == 2:
+            return status.st_ino, []
+        with os.scandir(path) as entries:
+            return status.st_ino, [
+                (f"{below}/{entry.name}", entry.inode())
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False)
+            ]
 
 
 class Descriptors:

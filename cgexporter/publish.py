@@ -7,6 +7,7 @@ Prometheus text format 0.0.4, OpenMetrics 1.0.
 
 import enum
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -26,10 +27,24 @@ class Format(enum.Enum):
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
+_ODD = re.compile("[\N{REPLACEMENT CHARACTER}\ud800-\udfff]")
+
+
 def label_value(text: str) -> str:
-    """A label's value, escaped; bytes that are not UTF-8 become U+FFFD."""
-    clean = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return clean.translate(_ESCAPES)
+    """A label's value, escaped.
+
+    A byte that is not UTF-8 becomes U+FFFD and its two hexadecimal digits, and so does each
+    byte of U+FFFD itself: names that differ stay different, and no series is there twice.
+    """
+    if _ODD.search(text):
+        text = _ODD.sub(
+            lambda odd: "".join(
+                f"\N{REPLACEMENT CHARACTER}{byte:02X}"
+                for byte in odd[0].encode("utf-8", "surrogateescape")
+            ),
+            text,
+        )
+    return text.translate(_ESCAPES)
 
 
 def labels(pairs: Iterable[tuple[str, str | None]]) -> str:

@@ -133,6 +133,7 @@ class Found:
 
     cgroups: Mapping[str, tuple[dict[Hierarchy, int], bool]]
     dropped: int
+    skipped: int
     started: float  # since the epoch
     began: float  # on time.monotonic
 
@@ -146,6 +147,7 @@ class Scanner:
         rank: which paths to read: None is not at all, and where there are more than
             `max_cgroups` the smaller number goes first. 0 is for containers: what is inside
             them is looked for in one hierarchy and not in each.
+        owns_below: whether the cgroups below a path may be made by what runs in it.
         max_cgroups: how many to read at most.
         max_open_files: how many descriptors to hold between scans at most.
     """
@@ -156,6 +158,7 @@ class Scanner:
         *,
         sections: Sequence[str] = SECTIONS,
         rank: Rank = everything,
+        owns_below: Callable[[str], bool] = lambda _: False,
         max_cgroups: int = 10_000,
         max_open_files: int = 0,
     ) -> None:
@@ -163,6 +166,7 @@ class Scanner:
         self._sources = [s for s in sources_of(hierarchies) if s.section in sections]
         self._rank = rank
         self._ranks: dict[str, int | None] = {}
+        self._owns_below = owns_below
         self._max_cgroups = max_cgroups
         self._walkers = [(tree, Walker(tree.mount_point)) for tree in hierarchies.all]
         self._watched: dict[str, _Watched] = {}
@@ -188,7 +192,7 @@ class Scanner:
 
     def read(self, found: Found, deadline: float | None = None) -> Snapshot:
         """Read what a walk found: the second half of `scan`."""
-        run = _Run(self.descriptors, Counter())
+        run = _Run(self.descriptors, Counter(), found.skipped)
         cgroups: dict[str, Cgroup] = {}
         self._forget_missing(found)
         for path, (where, leaf) in found.cgroups.items():
@@ -239,11 +243,12 @@ class Scanner:
         found: dict[str, tuple[dict[Hierarchy, int], bool]] = {}
         ranks: dict[str, int | None] = {}
         wanted: dict[str, int] = {}
-        visit = 20 * self._max_cgroups
         leaves: set[str] = set()
+        dropped = skipped = 0
         for hierarchy, walker in self._walkers:
             leaves_here = leaves if hierarchy.root == "/" else frozenset[str]()
-            for below, inode, leaf in walker.walk(visit, leaves_here):
+            allow = self._allowance(hierarchy)
+            for below, inode, leaf in walker.walk(allow, leaves_here):
                 path = hierarchy.path(below)
                 if path not in ranks:
                     known = self._ranks
@@ -256,9 +261,14 @@ class Scanner:
                     found[path] = (where, leaf and leaf_elsewhere)
                     if leaf and not wanted[path]:
                         leaves.add(path)
+            dropped = max(dropped, walker.left_out)
+            for error in walker.errors:
+                log.warning("a cgroup is skipped: %s", error)
+            skipped += len(walker.errors)
         self._ranks = ranks
-        dropped = max(0, len(found) - self._max_cgroups)
-        keep = sorted(found) if not dropped else sorted(self._most_wanted(wanted))
+        most = self._max_cgroups
+        keep = sorted(found if len(found) <= most else self._most_wanted(wanted))
+        dropped += len(found) - len(keep)
         if dropped and not self._warned_drop:
             log.warning(
                 "%d cgroups are left out: more than --scan.max-cgroups=%d",
@@ -266,7 +276,24 @@ class Scanner:
                 self._max_cgroups,
             )
         self._warned_drop = bool(dropped)
-        return Found({path: found[path] for path in keep}, dropped, started, began)
+        return Found({path: found[path] for path in keep}, dropped, skipped, started, began)
+
+    def _allowance(self, hierarchy: Hierarchy) -> Callable[[str, int], int]:
+        """How much to look at of what containers and services may have made themselves.
+
+        Whoever may make cgroups there must not be able to keep a scan from the others.
+        """
+        left = self._max_cgroups
+
+        def allow(below: str, children: int) -> int:
+            nonlocal left
+            if not self._owns_below(hierarchy.path(below)):
+                return children
+            allowed = min(children, left)
+            left -= allowed
+            return allowed
+
+        return allow
 
     def _most_wanted(self, wanted: dict[str, int]) -> list[str]:
         by_rank = sorted(wanted, key=lambda path: (wanted[path], path.count("/"), path))

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import html
 import logging
+import re
 import signal
 import time
 import zlib
@@ -82,11 +83,11 @@ def negotiate(accept: str) -> Format:
 
 def accepts_gzip(accept_encoding: str) -> bool:
     """Whether a client takes gzip. Source: RFC 9110, section 12.5.3."""
+    wanted: dict[str, bool] = {}
     for offer in accept_encoding.lower().split(","):
         coding, _, parameter = (part.strip() for part in offer.partition(";"))
-        if coding in ("gzip", "*"):
-            return parameter.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False
+        wanted[coding] = not re.fullmatch(r"q\s*=\s*0(\.0*)?", parameter)
+    return wanted.get("gzip", wanted.get("*", False))
 
 
 def compress(data: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Snapshot → View: which cgroups are containers, pods and parts of the host."""
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -72,6 +73,15 @@ def rank(path: str) -> int | None:
     return 2 if place.level is Level.CGROUP else None
 
 
+@functools.lru_cache(maxsize=8192)
+def owns_below(path: str) -> bool:
+    """Whether what runs in a cgroup may make cgroups below it: see `Scanner`."""
+    place = classify(path)
+    if place.level in (Level.CONTAINER, Level.INSIDE):
+        return True
+    return place.level is Level.CGROUP and path.endswith((".service", ".scope"))
+
+
 def _is_payload(path: str, place: Place) -> bool:
     """Whether a cgroup is the one below a container's in which its runtime runs it."""
     outer = place.container_path
@@ -111,17 +121,18 @@ class Correlator:
         containers: list[Container] = []
         pods: list[Pod] = []
         rest: list[Cgroup] = []
-        outer = None
+        promoted: set[str] = set()
         for path, cgroup in snapshot.cgroups.items():
             known = self._known[path]
             level, place = known.place.level, known.place
-            if outer is not None and path.startswith(outer + "/"):
+            if promoted and (outer := _enclosing(path, promoted)) is not None:
                 if level is Level.CGROUP:
                     continue  # the container's own
                 if place.parent_path is None:
                     place = replace(place, parent_path=outer)
             elif level is Level.CGROUP and self._is_container(path, known):
-                outer, level = path, Level.CONTAINER
+                promoted.add(path)
+                level = Level.CONTAINER
                 place = Place(level=level, container_path=path)
             if level is Level.CONTAINER:
                 self._look(path, known, descend=True)
@@ -165,6 +176,14 @@ class Correlator:
             known.merged_of = (cgroup, payload)
             known.merged = _merge(cgroup, payload)
         return known.merged or cgroup
+
+
+def _enclosing(path: str, paths: set[str]) -> str | None:
+    """The nearest of `paths` above a path."""
+    while path := path.rpartition("/")[0]:
+        if path in paths:
+            return path
+    return None
 
 
 def _own(container: str, below: str) -> bool:
@@ -219,14 +238,15 @@ def _joined(found: Sequence[Container]) -> list[Container]:
     at the top of the others. The cgroup that tells most gives the path; what it lacks comes
     from the others.
     """
-    by_pid: dict[int, list[Container]] = {}
+    by_process: dict[tuple[int, int], list[Container]] = {}
     joined = []
     for container in found:
         if container.process is None:
             joined.append(container)
         else:
-            by_pid.setdefault(container.process.pid, []).append(container)
-    for parts in by_pid.values():
+            key = (container.process.pid, container.process.started)
+            by_process.setdefault(key, []).append(container)
+    for parts in by_process.values():
         parts.sort(key=lambda part: -_sections_of(part.cgroup))
         main = parts[0]
         lacking = {

@@ -4,6 +4,7 @@ Needs no privilege for `nested` and `oom_score_adj`; the inodes of namespaces ne
 access to the process (root with SYS_PTRACE, or its own user).
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -11,12 +12,21 @@ from cgexporter import kernel
 from cgexporter.hierarchies import Hierarchies
 from cgexporter.kernel import Missing
 from cgexporter.parse.core import parse_cgroup_procs
-from cgexporter.parse.proc import parse_namespace_link, parse_nested_pids, parse_score
+from cgexporter.parse.formats import ParseError
+from cgexporter.parse.proc import (
+    parse_namespace_link,
+    parse_nested_pids,
+    parse_score,
+    parse_start_time,
+)
+
+log = logging.getLogger(__name__)
 
 # namespaces(7); each is a link in /proc/PID/ns.
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
-# How far below a container's cgroup its first process is looked for (a payload, init.scope).
-_CGROUPS_BELOW = 64
+# In how many children of a container's cgroup its first process is looked for (a payload,
+# init.scope), and of those again.
+_CHILDREN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,7 @@ class Process:
 
     Attributes:
         pid: as the mounted procfs counts.
+        started: clock ticks after boot; with the PID it is one process for ever.
         nested: it lives in a PID namespace below that of the mounted procfs.
         namespaces: inode of each kind that may be read.
         denied: the kinds' links exist and may not be read.
@@ -32,6 +43,7 @@ class Process:
     """
 
     pid: int
+    started: int
     nested: bool
     namespaces: Mapping[str, int] = field(default_factory=dict)
     denied: bool = False
@@ -63,26 +75,35 @@ def read_process(procfs: str, pid: int) -> Process | None:
         if isinstance(fd, Missing):
             return None
         status = kernel.read_file(fd, "status", alive="stat")
-        if status is Missing.GONE:
+        stat = kernel.read_file(fd, "stat", alive="stat")
+        if isinstance(stat, Missing) or status is Missing.GONE:
             return None
-        namespaces = {}
-        denied = False
-        for kind in KINDS:
-            link = kernel.read_link(fd, f"ns/{kind}")
-            if link is Missing.DENIED:
-                denied = True
-                break
-            if not isinstance(link, Missing):
-                namespaces[kind] = parse_namespace_link(link)
+        links = {kind: kernel.read_link(fd, f"ns/{kind}") for kind in KINDS}
         score = kernel.read_file(fd, "oom_score_adj", alive="stat")
-    nested_pids: tuple[int, ...] = () if isinstance(status, Missing) else parse_nested_pids(status)
-    return Process(
-        pid,
-        len(nested_pids) > 1,
-        namespaces,
-        denied,
-        None if isinstance(score, Missing) else parse_score(score),
-    )
+    try:
+        return Process(
+            pid,
+            started=parse_start_time(stat),
+            nested=not isinstance(status, Missing) and len(parse_nested_pids(status)) > 1,
+            namespaces={
+                kind: parse_namespace_link(link)
+                for kind, link in links.items()
+                if not isinstance(link, Missing)
+            },
+            denied=Missing.DENIED in links.values(),
+            oom_score_adj=None if isinstance(score, Missing) else parse_score(score),
+        )
+    except ParseError as exc:
+        log.warning("process %d is left out: %s", pid, exc)
+        return None
+
+
+def _some(_: str, children: int) -> int:
+    return min(children, _CHILDREN)
+
+
+def _none(*_: object) -> int:
+    return 0
 
 
 def first_process(
@@ -103,7 +124,7 @@ def first_process(
     """
     for hierarchy in hierarchies.all:
         top = hierarchy.directory(path)
-        for below, _, _ in kernel.walk(top, _CGROUPS_BELOW if belongs else 1):
+        for below, _, _ in kernel.Walker(top).walk(_some if belongs else _none):
             where = path if below == "/" else path + below
             if where != path and belongs is not None and not belongs(path, where):
                 continue
@@ -113,7 +134,12 @@ def first_process(
                 content = kernel.read_file(fd, "cgroup.procs")
             if isinstance(content, Missing):
                 continue
-            for pid in parse_cgroup_procs(content):
+            try:
+                pids = parse_cgroup_procs(content)
+            except ParseError as exc:
+                log.warning("cgroup.procs of cgroup %r: %s", where, exc)
+                continue
+            for pid in pids:
                 if process := read_process(hierarchies.procfs, pid):
                     return process
     return None

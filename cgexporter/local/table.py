@@ -52,9 +52,9 @@ def duration(seconds: float | None) -> str:
     """Seconds to two places below a minute, then minutes or hours."""
     if seconds is None:
         return _ABSENT
-    if seconds < 60:
+    if round(seconds, 2) < 60:
         return f"{seconds:.2f}s"
-    if seconds < 3600:
+    if round(seconds / 60, 1) < 60:
         return f"{seconds / 60:.1f}m"
     return f"{seconds / 3600:.1f}h"
 

@@ -1,5 +1,6 @@
 """Memory use, limits and events of a cgroup, from v1 or v2."""
 
+import math
 from typing import NamedTuple
 
 from cgexporter.model.limits import least
@@ -128,7 +129,9 @@ def memory_v1(
     stat = stat or v1.MemoryStat()
     swap_max = None
     if memsw_limit is not None and limit is not None:
-        swap_max = memsw_limit if memsw_limit == float("inf") else memsw_limit - limit
+        swap_max = memsw_limit if memsw_limit == math.inf else memsw_limit - limit
+        if swap_max < 0:  # one of them changed between the two reads
+            swap_max = None
     return Memory(
         current_bytes=usage,
         working_set_bytes=working_set(usage, stat.total_inactive_file),
@@ -156,8 +159,14 @@ def memory_v1(
 
 
 def with_payload(outer: Memory, payload: Memory) -> Memory:
-    """A container whose runtime puts the limits on a cgroup below: the stricter of both."""
+    """A container whose runtime puts the limits on a cgroup below: the stricter of both.
+
+    Where v1 counts for each cgroup by itself, the payload's counts are the container's.
+    """
+    kills, failures = outer.events_oom_kill, outer.failures
     return outer._replace(
+        events_oom_kill=payload.events_oom_kill if kills is None else kills,
+        failures=None if failures is None else failures + (payload.failures or 0),
         max_bytes=least(outer.max_bytes, payload.max_bytes),
         high_bytes=least(outer.high_bytes, payload.high_bytes),
         soft_limit_bytes=least(outer.soft_limit_bytes, payload.soft_limit_bytes),

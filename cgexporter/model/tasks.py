@@ -42,8 +42,13 @@ def pids(
 
 
 def with_payload(outer: Pids, payload: Pids) -> Pids:
-    """A container whose runtime puts the limit on a cgroup below: the stricter of both."""
-    return outer._replace(max=least(outer.max, payload.max))
+    """A container whose runtime puts the limit on a cgroup below: the stricter of both.
+
+    A refused fork is counted in the cgroup whose limit refused it, or in that of the task,
+    depending on the kernel: both are the container's.
+    """
+    refused = [count for count in (outer.events_max, payload.events_max) if count is not None]
+    return outer._replace(max=least(outer.max, payload.max), events_max=max(refused, default=None))
 
 
 def core(events: CgroupEvents | None, stat: CgroupStat | None, v1_frozen: int | None) -> Core:

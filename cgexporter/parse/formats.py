@@ -23,11 +23,20 @@ def text_of(data: bytes) -> str:
         raise _line_error(data, line, "ASCII") from None
 
 
+# The kernel's counters have 64 bits.
+_MOST_DIGITS = 20
+
+
 def decimal(word: str) -> int:
     """One unsigned decimal, digits only: no sign, blank or underscore, unlike int()."""
-    if not word.isdecimal():
+    if not (word.isascii() and word.isdecimal() and len(word) <= _MOST_DIGITS):
         raise ParseError(f"expected a decimal number, found {word[:40]!r}")
     return int(word)
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines as the kernel ends them: a carriage return is a character like others."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def single_value(data: bytes) -> int:
@@ -48,7 +57,7 @@ def limit(word: str) -> int | float:
 
 def value_list(data: bytes) -> list[int]:
     """One value a line, as in cgroup.procs."""
-    return [decimal(line) for line in text_of(data).splitlines()]
+    return [decimal(line) for line in lines_of(text_of(data))]
 
 
 def word_list(data: bytes) -> list[str]:
@@ -81,9 +90,9 @@ def flat_keyed(data: bytes) -> dict[str, int]:
         ParseError: a line is not ``KEY VAL``.
     """
     values = {}
-    for number, line in enumerate(text_of(data).splitlines(), 1):
+    for number, line in enumerate(lines_of(text_of(data)), 1):
         key, _, value = line.partition(" ")
-        if not key or not value.isdecimal():
+        if not key or not value.isdecimal() or len(value) > _MOST_DIGITS:
             raise _line_error(data, number, "KEY VAL")
         values[key] = int(value)
     return values
@@ -93,15 +102,18 @@ class FlatKeyed:
     """Takes some keys out of one flat keyed file, without looking at the others twice.
 
     A file has the same keys in the same order each time a kernel prints it. The places of
-    the wanted values are learnt from a strict reading and used again while all keys stay.
+    the wanted values are learnt from a strict reading, and used again while nothing but
+    digits of values changes.
     """
 
-    __slots__ = ("_keys", "_layout", "_places")
+    __slots__ = ("_keys", "_learnt", "_places", "_skeleton", "_words")
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = tuple(keys)
-        self._layout: list[str] = []
-        self._places: tuple[int, ...] = (0,) * len(self._keys)
+        self._words: list[str] = []
+        self._skeleton = b"nothing learnt"
+        self._places: tuple[int, ...] = ()
+        self._learnt: tuple[int, ...] = ()
 
     def __call__(self, data: bytes) -> list[int | None]:
         """Return the values in the order of the keys, None where a key is absent.
@@ -109,35 +121,47 @@ class FlatKeyed:
         Raises:
             ParseError: a line is not ``KEY VAL``.
         """
-        words = text_of(data).split()
-        if words[::2] != self._layout or len(words) % 2:
-            flat_keyed(data)  # strict: it names the line at fault
-            self._layout = words[::2]
-            found = {key: 2 * n + 1 for n, key in enumerate(self._layout)}
-            self._places = tuple(found.get(key, 0) for key in self._keys)
-        picked = [words[place] if place else "" for place in self._places]
-        if not "".join(picked).isdecimal() and any(picked):
-            flat_keyed(data)
-        return [int(word) if word else None for word in picked]
+        words = text_of(data).replace("\n", " ").split(" ")
+        if data.translate(None, b"0123456789") != self._skeleton or words[::2] != self._words:
+            self._learn(data, words)
+        picked = [words[place] for place in self._places]
+        if "" in picked or (picked and max(map(len, picked)) > _MOST_DIGITS):
+            flat_keyed(data)  # names the line at fault
+        if len(picked) == len(self._keys):
+            return [int(word) for word in picked]
+        values: list[int | None] = [None] * len(self._keys)
+        for index, word in zip(self._learnt, picked, strict=True):
+            values[index] = int(word)
+        return values
+
+    def _learn(self, data: bytes, words: list[str]) -> None:
+        flat_keyed(data)
+        self._words = words[::2]
+        self._skeleton = data.translate(None, b"0123456789")
+        found = {key: 2 * n + 1 for n, key in enumerate(words[: len(words) // 2 * 2 : 2])}
+        self._learnt = tuple(i for i, key in enumerate(self._keys) if key in found)
+        self._places = tuple(found[self._keys[i]] for i in self._learnt)
 
 
 def nested_keyed(data: bytes) -> dict[str, dict[str, str]]:
     """``KEY SUB_KEY0=VAL00 SUB_KEY1=VAL01 …`` a line, values as words.
 
-    io.stat may print a key with nothing behind it, or ``(unknown)`` in place of a device
-    that was removed, more than once; words without ``=`` are left out there.
+    io.stat may print a key with nothing behind it, with or without a line end before the
+    next one, and ``(unknown)``, more than once, in place of a device that was removed.
 
     Raises:
         ParseError: a line has no key.
     """
     nested: dict[str, dict[str, str]] = {}
-    for number, line in enumerate(text_of(data).splitlines(), 1):
-        key, *pairs = line.split()
-        if line[:1] in ("", " "):
+    for number, line in enumerate(lines_of(text_of(data)), 1):
+        words = line.split()
+        if not words or line[0] == " " or "=" in words[0]:
             raise _line_error(data, number, "KEY SUB_KEY=VAL …")
-        values = nested.setdefault(key, {})
-        for pair in pairs:
-            sub_key, equals, value = pair.partition("=")
+        values: dict[str, str] = {}
+        for word in words:
+            sub_key, equals, value = word.partition("=")
             if equals:
                 values[sub_key] = value
+            else:
+                values = nested.setdefault(word, {})
     return nested

@@ -23,6 +23,11 @@ def name_of(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+def _lines(data: bytes) -> list[bytes]:
+    """Lines as the kernel ends them; names in them may hold a carriage return."""
+    return data.removesuffix(b"\n").split(b"\n") if data else []
+
+
 def _unescape(word: bytes) -> str:
     return name_of(_OCTAL.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), word))
 
@@ -34,7 +39,7 @@ def parse_cgroup_mounts(data: bytes) -> list[Mount]:
         ParseError: a line lacks the fields of mountinfo.
     """
     mounts = []
-    for number, line in enumerate(data.splitlines(), 1):
+    for number, line in enumerate(_lines(data), 1):
         before, dash, after = line.partition(b" - ")
         fields, types = before.split(b" "), after.split(b" ")
         if not dash or len(fields) < 6 or len(types) < 2:
@@ -66,10 +71,22 @@ def parse_nested_pids(data: bytes) -> tuple[int, ...]:
     One number: the process lives in the namespace of the mounted procfs. None: the kernel
     is older than 4.1. Source: proc_pid_status(5).
     """
-    for line in data.splitlines():
+    for line in _lines(data):
         if line.startswith(b"NSpid:"):
             return tuple(decimal(name_of(word)) for word in line.split()[1:])
     return ()
+
+
+def parse_start_time(data: bytes) -> int:
+    """Parse ``/proc/PID/stat`` for `starttime`: clock ticks after boot. Source: proc_pid_stat(5).
+
+    With the PID it tells a process from another that is given its number later. The command's
+    name, in parentheses, may hold anything.
+    """
+    fields = data.rpartition(b")")[2].split()
+    if len(fields) < 20:
+        raise ParseError(f"expected the fields of a process, found {data[:40]!r}")
+    return decimal(name_of(fields[19]))
 
 
 def parse_score(data: bytes) -> int:
@@ -83,7 +100,7 @@ def parse_score(data: bytes) -> int:
 def parse_partitions(data: bytes) -> dict[str, str]:
     """Parse ``/proc/partitions``: device names by ``MAJOR:MINOR``."""
     names = {}
-    for line in data.splitlines():
+    for line in _lines(data):
         words = name_of(line).split()
         if len(words) == 4 and words[0].isdecimal() and words[1].isdecimal():
             names[f"{words[0]}:{words[1]}"] = words[3]

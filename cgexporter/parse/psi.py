@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from cgexporter.parse.formats import ParseError, text_of
+from cgexporter.parse.formats import ParseError, decimal, lines_of, text_of
 
 
 class Pressure(NamedTuple):
@@ -31,13 +31,13 @@ def parse_pressure(data: bytes) -> Pressure:
         ParseError: a line is not ``some|full avg10=… avg60=… avg300=… total=…``.
     """
     some = full = some_avg10 = full_avg10 = None
-    for number, line in enumerate(text_of(data).splitlines(), 1):
+    for number, line in enumerate(lines_of(text_of(data)), 1):
         match = _LINE.fullmatch(line)
         if match is None:
             raise ParseError(f"line {number}: expected a pressure line, found {line[:80]!r}")
         kind, avg10, total = match.groups()
         if kind == "some":
-            some, some_avg10 = int(total), float(avg10)
+            some, some_avg10 = decimal(total), float(avg10)
         else:
-            full, full_avg10 = int(total), float(avg10)
+            full, full_avg10 = decimal(total), float(avg10)
     return Pressure(some, full, some_avg10, full_avg10)

@@ -1,6 +1,6 @@
 """blkio of cgroup v1. Source: cgroup-v1/blkio-controller.rst, "Details of cgroup files"."""
 
-from cgexporter.parse.formats import ParseError, decimal, text_of
+from cgexporter.parse.formats import ParseError, decimal, lines_of, text_of
 from cgexporter.parse.io import is_device_number
 
 
@@ -10,16 +10,16 @@ def parse_by_operation(data: bytes) -> dict[str, dict[str, int]]:
     Returns:
         By device number (``MAJOR:MINOR``), then by operation: Read, Write, Discard, Sync,
         Async, Total; bytes or operations. The file's last line, ``Total N`` over all
-        devices, is left out.
+        devices, is left out, and so are devices that were removed (``(unknown)``).
 
     Raises:
-        ParseError: a line is neither ``MAJOR:MINOR OPERATION VAL`` nor ``Total VAL``.
+        ParseError: a line is neither ``DEVICE OPERATION VAL`` nor ``Total VAL``.
     """
     devices: dict[str, dict[str, int]] = {}
-    for number, line in enumerate(text_of(data).splitlines(), 1):
+    for number, line in enumerate(lines_of(text_of(data)), 1):
         words = line.split()
         if len(words) == 3 and is_device_number(words[0]):
             devices.setdefault(words[0], {})[words[1]] = decimal(words[2])
-        elif len(words) != 2 or words[0] != "Total":
+        elif not (len(words) == 3 and words[0] == "(unknown)") and words[:-1] != ["Total"]:
             raise ParseError(f"line {number}: expected DEVICE OP VAL, found {line[:80]!r}")
     return devices
