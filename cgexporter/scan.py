@@ -149,6 +149,7 @@ class Scanner:
             them is looked for in one hierarchy and not in each.
         owns_below: whether the cgroups below a path may be made by what runs in it.
         max_cgroups: how many to read at most.
+        max_below: how many cgroups below one container or service to look at.
         max_open_files: how many descriptors to hold between scans at most.
     """
 
@@ -160,6 +161,7 @@ class Scanner:
         rank: Rank = everything,
         owns_below: Callable[[str], bool] = lambda _: False,
         max_cgroups: int = 10_000,
+        max_below: int = 2_000,
         max_open_files: int = 0,
     ) -> None:
         self._hierarchies = hierarchies
@@ -168,6 +170,7 @@ class Scanner:
         self._ranks: dict[str, int | None] = {}
         self._owns_below = owns_below
         self._max_cgroups = max_cgroups
+        self._max_below = max_below
         self._walkers = [(tree, Walker(tree.mount_point)) for tree in hierarchies.all]
         self._watched: dict[str, _Watched] = {}
         self._outcomes = Outcomes()
@@ -279,18 +282,22 @@ class Scanner:
         return Found({path: found[path] for path in keep}, dropped, skipped, started, began)
 
     def _allowance(self, hierarchy: Hierarchy) -> Callable[[str, int], int]:
-        """How much to look at of what containers and services may have made themselves.
+        """How much to look at of what a container or service may have made itself.
 
-        Whoever may make cgroups there must not be able to keep a scan from the others.
+        Each has its own bound: whoever may make cgroups there must not be able to keep a scan
+        from the others.
         """
-        left = self._max_cgroups
+        owners: dict[str, str] = {}
+        left: dict[str, int] = {}
 
         def allow(below: str, children: int) -> int:
-            nonlocal left
-            if not self._owns_below(hierarchy.path(below)):
+            path = hierarchy.path(below)
+            if not self._owns_below(path):
                 return children
-            allowed = min(children, left)
-            left -= allowed
+            owner = owners[path] = owners.get(path.rpartition("/")[0], path)
+            bound = left.get(owner, self._max_below)
+            allowed = min(children, bound)
+            left[owner] = bound - allowed
             return allowed
 
         return allow

@@ -5,6 +5,7 @@ h11 keeps the protocol; nothing here parses HTTP by hand.
 
 import asyncio
 import contextlib
+import gc
 import html
 import logging
 import re
@@ -375,6 +376,9 @@ async def serve(
     Raises:
         OSError: an address cannot be listened on.
     """
+    # What is kept between scans is many objects and no cycles: a full collection of them
+    # takes tens of milliseconds, in which nothing else runs. See docs/PERFORMANCE.md.
+    gc.set_threshold(50_000, 50, 100)
     scrapes = Scrapes(exporter)
     server = Server(scrapes, metrics_path)
     stop = asyncio.Event()

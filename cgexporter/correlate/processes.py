@@ -24,9 +24,8 @@ log = logging.getLogger(__name__)
 
 # namespaces(7); each is a link in /proc/PID/ns.
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
-# In how many children of a container's cgroup its first process is looked for (a payload,
-# init.scope), and of those again.
-_CHILDREN = 16
+# In how many cgroups below a container's its first process is looked for: payload, init.scope.
+_CGROUPS_BELOW = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +97,16 @@ def read_process(procfs: str, pid: int) -> Process | None:
         return None
 
 
-def _some(_: str, children: int) -> int:
-    return min(children, _CHILDREN)
+def _at_most(bound: int) -> Callable[[str, int], int]:
+    """Visit so many cgroups in all."""
 
+    def allow(_: str, children: int) -> int:
+        nonlocal bound
+        allowed = min(children, bound)
+        bound -= allowed
+        return allowed
 
-def _none(*_: object) -> int:
-    return 0
+    return allow
 
 
 def first_process(
@@ -124,7 +127,7 @@ def first_process(
     """
     for hierarchy in hierarchies.all:
         top = hierarchy.directory(path)
-        for below, _, _ in kernel.Walker(top).walk(_some if belongs else _none):
+        for below, _, _ in kernel.Walker(top).walk(_at_most(_CGROUPS_BELOW if belongs else 0)):
             where = path if below == "/" else path + below
             if where != path and belongs is not None and not belongs(path, where):
                 continue

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from cgexporter.parse.formats import decimal, nested_keyed
+from cgexporter.parse.formats import ParseError, decimal, nested_keyed
 
 
 class IoStat(NamedTuple):
@@ -36,7 +36,10 @@ def parse_io_stat(data: bytes) -> dict[str, IoStat]:
     for device, values in nested_keyed(data).items():
         if is_device_number(device) and values:
             counters = (values.get(key) for key in IoStat._fields)
-            stat = IoStat._make(None if word is None else decimal(word) for word in counters)
+            try:
+                stat = IoStat._make(None if word is None else decimal(word) for word in counters)
+            except ParseError as exc:
+                raise ParseError(f"device {device}: {exc}") from None
             if any(value is not None for value in stat):
                 stats[device] = stat
     return stats
