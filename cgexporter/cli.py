@@ -228,6 +228,9 @@ def _serve(exporter: Exporter, flags: argparse.Namespace) -> int:
     addresses = flags.addresses or [_address(_DEFAULT_ADDRESS)]
     try:
         asyncio.run(serve(exporter, addresses, flags.metrics_path, started))
+    except TimeoutError:
+        log.error("a scan hangs: ended without waiting for it")  # noqa: TRY400
+        os._exit(1)  # the interpreter would wait for the thread
     except OSError as exc:
         wanted = ", ".join(f"{host}:{port}" for host, port in addresses)
         return _failed(f"cannot listen on {wanted}: {exc.strerror or exc}")

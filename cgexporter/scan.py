@@ -110,7 +110,8 @@ class _Watched:
         ):
             return last
         inode = next(iter(self.inodes.values()))
-        self.cgroup = Cgroup(path, inode, leaf, **sections)  # type: ignore[arg-type]
+        trees = frozenset(hierarchy.mount_point for hierarchy in self.inodes)
+        self.cgroup = Cgroup(path, inode, leaf, trees=trees, **sections)  # type: ignore[arg-type]
         return self.cgroup
 
     def close(self, descriptors: Descriptors) -> None:

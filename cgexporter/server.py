@@ -112,12 +112,16 @@ def time_limit_seconds(header: str) -> float:
 class Scrapes:
     """Fresh snapshots for those who ask; who asks during a scan gets that one.
 
-    All work on the exporter is done in one thread, so nothing in it needs a lock.
+    One thread scans and one renders, so that nothing in the exporter needs a lock, and the
+    last snapshot can be had while a scan hangs.
     """
 
     exporter: Exporter
     _thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="scan")
+    )
+    _render_thread: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="render")
     )
     _scan: asyncio.Task[View] | None = None
     _scan_began: float = 0.0
@@ -178,12 +182,18 @@ class Scrapes:
             plain = page(self.exporter, view, form)
             return compress(plain) if gzip else plain
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, render)
+        return await asyncio.get_running_loop().run_in_executor(self._render_thread, render)
 
     async def close(self) -> None:
-        """Wait for work under way and close the exporter."""
+        """Wait for work under way and close the exporter.
+
+        Raises:
+            TimeoutError: a scan hangs; its thread cannot be ended.
+        """
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, self.exporter.close)
+        self._render_thread.shutdown(wait=False)
+        closing = loop.run_in_executor(self._thread, self.exporter.close)
+        await asyncio.wait_for(closing, _CLOSE_SECONDS)
         self._thread.shutdown(wait=False)
 
 
@@ -203,7 +213,8 @@ class Server:
         self._closing = False
 
     async def _answer(self, request: h11.Request) -> Answer:
-        path = request.target.decode("ascii", "replace").partition("?")[0]
+        target = request.target.decode("ascii", "replace")
+        path = re.sub("^https?://[^/]*", "", target).partition("?")[0]  # also absolute-form
         if request.method not in (b"GET", b"HEAD"):
             return Answer(405, b"only GET and HEAD\n", headers=(("Allow", "GET, HEAD"),))
         headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
@@ -284,7 +295,7 @@ class Server:
         while True:
             try:
                 async with asyncio.timeout(wait):
-                    request = await self._next_request(protocol, reader)
+                    request = await self._next_request(protocol, reader, writer)
             except h11.RemoteProtocolError as exc:
                 await self._send(protocol, writer, Answer(exc.error_status_hint, b"bad request\n"))
                 return
@@ -304,7 +315,10 @@ class Server:
             wait = _IDLE_SECONDS
 
     async def _next_request(
-        self, protocol: h11.Connection, reader: asyncio.StreamReader
+        self,
+        protocol: h11.Connection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> h11.Request | None:
         """Read up to the end of a request; a body is read and thrown away, to a bound."""
         request = None
@@ -312,6 +326,9 @@ class Server:
         while True:
             event = protocol.next_event()
             if event is h11.NEED_DATA:
+                if protocol.they_are_waiting_for_100_continue:
+                    go_on = h11.InformationalResponse(status_code=100, headers=[])
+                    writer.write(protocol.send(go_on))
                 protocol.receive_data(await reader.read(65536))
             elif isinstance(event, h11.Request):
                 request = event
@@ -375,6 +392,7 @@ async def serve(
 
     Raises:
         OSError: an address cannot be listened on.
+        TimeoutError: a scan hangs and keeps its thread.
     """
     # What is kept between scans is many objects and no cycles: a full collection of them
     # takes tens of milliseconds, in which nothing else runs. See docs/PERFORMANCE.md.

@@ -4,6 +4,7 @@ import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from cgexporter import kernel
 from cgexporter.correlate.paths import Level, Place, classify
@@ -70,7 +71,26 @@ def rank(path: str) -> int | None:
         return 0
     if place.level is Level.POD or _is_payload(path, place):
         return 1
-    return 2 if place.level is Level.CGROUP else None
+    if place.level is Level.CGROUP:
+        return 2
+    return 3 if _is_started_in_unit(path, place) else None
+
+
+def _is_started_in_unit(path: str, place: Place) -> bool:
+    """Whether a cgroup lies directly in a session or service, and may be a container.
+
+    On v1 a runtime that is given no path makes the container's cgroup below its own, in the
+    hierarchies where systemd has put it into one.
+    """
+    above = path.rpartition("/")[0]
+    unit = above.rpartition("/")[2]
+    return (
+        place.level is Level.INSIDE
+        and place.container_path is None
+        and place.pod_path is None
+        and unit.endswith((".scope", ".service"))
+        and not unit.startswith("user@")
+    )
 
 
 @functools.lru_cache(maxsize=8192)
@@ -98,6 +118,7 @@ class _Known:
     inode: int
     place: Place
     looks: int = 0
+    isolated: bool = False
     process: Process | None = None
     merged_of: tuple[Cgroup, Cgroup] | None = None
     merged: Cgroup | None = None
@@ -126,11 +147,11 @@ class Correlator:
             known = self._known[path]
             level, place = known.place.level, known.place
             if promoted and (outer := _enclosing(path, promoted)) is not None:
-                if level is Level.CGROUP:
+                if level in (Level.CGROUP, Level.INSIDE):
                     continue  # the container's own
                 if place.parent_path is None:
                     place = replace(place, parent_path=outer)
-            elif level is Level.CGROUP and self._is_container(path, known):
+            elif level in (Level.CGROUP, Level.INSIDE) and self._is_container(path, known):
                 promoted.add(path)
                 level = Level.CONTAINER
                 place = Place(level=level, container_path=path)
@@ -161,10 +182,13 @@ class Correlator:
 
         runc by hand, ctr and other tools choose paths of no known form.
         """
-        if path == "/" or _UNIT.search(path):
+        if path == "/" or _UNIT.search(path) or known.place.container_path is not None:
             return False
         self._look(path, known, descend=False)
-        return known.process is not None and known.process.is_isolated_from(self._host)
+        process = known.process
+        if process is not None and process.is_isolated_from(self._host):
+            known.isolated = True  # and stays it when the process has exited
+        return known.isolated
 
     def _with_payload(self, cgroup: Cgroup, known: _Known, snapshot: Snapshot) -> Cgroup:
         name = _PAYLOADS.get(known.place.runtime or "")
@@ -247,24 +271,29 @@ def _joined(found: Sequence[Container]) -> list[Container]:
             key = (container.process.pid, container.process.started)
             by_process.setdefault(key, []).append(container)
     for parts in by_process.values():
-        parts.sort(key=lambda part: -_sections_of(part.cgroup))
+        parts.sort(key=lambda part: -len(part.cgroup.trees))
         main = parts[0]
-        lacking = {
-            name: section
-            for part in reversed(parts[1:])
-            for name in SECTIONS
-            if getattr(main.cgroup, name) is None
-            and (section := getattr(part.cgroup, name)) is not None
-        }
-        if lacking:
-            main = replace(main, cgroup=replace(main.cgroup, **lacking))
+        for part in parts[1:]:
+            if main.cgroup.trees & part.cgroup.trees:
+                joined.append(part)  # a process that has moved, seen in both
+            else:
+                main = replace(main, cgroup=_united(main.cgroup, part.cgroup))
         joined.append(main)
     joined.sort(key=lambda container: container.cgroup.path)
     return joined
 
 
-def _sections_of(cgroup: Cgroup) -> int:
-    return sum(getattr(cgroup, name) is not None for name in SECTIONS)
+def _united(main: Cgroup, part: Cgroup) -> Cgroup:
+    """One cgroup of two that are in different hierarchies: each has what the other lacks."""
+    sections = {name: _filled(getattr(main, name), getattr(part, name)) for name in SECTIONS}
+    return replace(main, trees=main.trees | part.trees, **sections)
+
+
+def _filled(main: Any, part: Any) -> Any:
+    """A section with what it lacks taken from another's."""
+    if not main or not part or not hasattr(main, "_fields"):
+        return main or part
+    return main._make(b if a is None else a for a, b in zip(main, part, strict=True))
 
 
 def _sandbox_paths(containers: Iterable[Container]) -> frozenset[str]:

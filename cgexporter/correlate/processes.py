@@ -4,8 +4,9 @@ Needs no privilege for `nested` and `oom_score_adj`; the inodes of namespaces ne
 access to the process (root with SYS_PTRACE, or its own user).
 """
 
+import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cgexporter import kernel
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 # In how many cgroups below a container's its first process is looked for: payload, init.scope.
 _CGROUPS_BELOW = 32
+# Of how many processes the first is told.
+_PROCESSES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Process:
         namespaces: inode of each kind that may be read.
         denied: the kinds' links exist and may not be read.
         oom_score_adj: None where it could not be read.
+        init: it is the first process of a nested PID namespace.
     """
 
     pid: int
@@ -47,6 +51,7 @@ class Process:
     namespaces: Mapping[str, int] = field(default_factory=dict)
     denied: bool = False
     oom_score_adj: int | None = None
+    init: bool = False
 
     def is_isolated_from(self, host: "Process | None") -> bool:
         """Whether it runs as containers do: in namespaces of its own.
@@ -80,10 +85,12 @@ def read_process(procfs: str, pid: int) -> Process | None:
         links = {kind: kernel.read_link(fd, f"ns/{kind}") for kind in KINDS}
         score = kernel.read_file(fd, "oom_score_adj", alive="stat")
     try:
+        pids = () if isinstance(status, Missing) else parse_nested_pids(status)
         return Process(
             pid,
             started=parse_start_time(stat),
-            nested=not isinstance(status, Missing) and len(parse_nested_pids(status)) > 1,
+            nested=len(pids) > 1,
+            init=len(pids) > 1 and pids[-1] == 1,
             namespaces={
                 kind: parse_namespace_link(link)
                 for kind, link in links.items()
@@ -114,8 +121,6 @@ def first_process(
 ) -> Process | None:
     """Read the process that joined a cgroup first.
 
-    ``cgroup.procs`` lists in order of joining on v2 and by PID on v1.
-
     Args:
         hierarchies: of the host.
         path: of the cgroup.
@@ -142,7 +147,17 @@ def first_process(
             except ParseError as exc:
                 log.warning("cgroup.procs of cgroup %r: %s", where, exc)
                 continue
-            for pid in pids:
-                if process := read_process(hierarchies.procfs, pid):
-                    return process
+            if process := _first_of(hierarchies.procfs, pids):
+                return process
     return None
+
+
+def _first_of(procfs: str, pids: Sequence[int]) -> Process | None:
+    """The init of a PID namespace, or else the process that started first.
+
+    v2 lists processes in the order of joining, but v1 by PID, and after PIDs have wrapped a
+    child may have a lower one than its parent.
+    """
+    readable = (process for pid in pids if (process := read_process(procfs, pid)))
+    processes = list(itertools.islice(readable, _PROCESSES))
+    return min(processes, key=lambda p: (not p.init, p.started, p.pid), default=None)

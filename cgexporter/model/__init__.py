@@ -24,7 +24,8 @@ class Mode(enum.Enum):
 class Cgroup:
     """One cgroup at one moment. A section is None where the host has no source for it.
 
-    `path` is as in /proc/PID/cgroup of the host, "/" for the root. A section that did not
+    `path` is as in /proc/PID/cgroup of the host, "/" for the root; `trees` are the mount
+    points of the hierarchies that have a cgroup there. A section that did not
     change since the last scan is the same object as it was then.
     """
 
@@ -38,6 +39,7 @@ class Cgroup:
     io: Io | None = None
     pids: Pids | None = None
     core: Core | None = None
+    trees: frozenset[str] = frozenset()
 
 
 SECTIONS = ("cpu", "cpuset", "pressure", "memory", "io", "pids", "core")

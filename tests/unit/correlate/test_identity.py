@@ -499,7 +499,9 @@ def test_payload_that_vanishes(host: Host) -> None:
         ("/system.slice", 2),
         (f"/docker/{A}/container", None),
         (f"{PODMAN}/container/container", None),
-        ("/system.slice/x.service/y", None),
+        ("/system.slice/x.service/y", 3),
+        ("/system.slice/x.service/y/z", None),
+        ("/user.slice/user@1000.service/app.slice", None),
         ("/system.slice/var.mount", None),
     ],
 )
@@ -624,6 +626,7 @@ def test_captured_systemd_host(fixtures: Path) -> None:
         ("podman", None, "a36e0b7898b1", pod),
         ("docker", None, "3464e8c930a3", None),
         ("docker", None, "8714cc23d002", None),
+        (None, None, "payload", None),  # nspawn --keep-unit, known by its namespaces
         ("podman", None, "0b63bb1b73d3", None),
     ]
     assert [each.uid for each in view.pods] == [pod]
@@ -638,7 +641,7 @@ def test_captured_systemd_host(fixtures: Path) -> None:
     assert podman.pids.max == 60
     processes = [c.process for c in view.containers]
     assert [process and process.pid for process in processes] == (
-        [1783, 1831, 825, 1226, 570, 1355, 689, 621, 2260]
+        [1783, 1831, 825, 1226, 570, 1355, 689, 621, 567, 2260]
     )
 
 

@@ -58,6 +58,7 @@ def test_container(procfs: str) -> None:
             "uts": 4_026_532_248,
         },
         denied=False,
+        init=True,
         oom_score_adj=0,
     )
 
@@ -102,7 +103,7 @@ def test_denied(lay: Lay, replace_calls: Replace) -> None:
 
     replace_calls(readlink=readlink)
     assert read_process(f"{root}/proc", 7) == Process(
-        7, 50, nested=True, denied=True, oom_score_adj=-998
+        7, 50, nested=True, denied=True, oom_score_adj=-998, init=True
     )
 
 
@@ -117,7 +118,7 @@ def test_dies_while_read(lay: Lay, replace_calls: Replace, count_descriptors: Co
 
     replace_calls(readlink=readlink)
     before = count_descriptors()
-    assert read_process(f"{root}/proc", 7) == Process(7, 50, nested=True)
+    assert read_process(f"{root}/proc", 7) == Process(7, 50, nested=True, init=True)
     assert count_descriptors() == before
 
 
