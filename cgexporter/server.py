@@ -103,7 +103,7 @@ def time_limit_seconds(header: str) -> float:
         limit = float(header)
     except ValueError:
         limit = _DEFAULT_TIMEOUT_SECONDS
-    if not 0 < limit < 3600:  # also NaN
+    if not 0.001 <= limit < 3600:  # also NaN
         limit = _DEFAULT_TIMEOUT_SECONDS
     return max(limit - _TIMEOUT_MARGIN_SECONDS, limit / 2)
 
