@@ -5,17 +5,21 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from cgexporter import __version__, kernel
+from cgexporter.correlate.events import EventWatcher
 from cgexporter.correlate.identity import Correlator, View, owns_below, rank
+from cgexporter.correlate.limits import Limits, with_root
 from cgexporter.hierarchies import find
 from cgexporter.kernel import Missing
-from cgexporter.metrics import METRICS, Level
+from cgexporter.metric import Level, Metric
+from cgexporter.metrics import DEFAULT_COLLECTORS, METRICS
 from cgexporter.model import Snapshot
 from cgexporter.publish import Format, Publisher
 from cgexporter.scan import Scanner, ScanTimeoutError
+from cgexporter.sources import files_in
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +32,10 @@ class Settings:
     procfs: str = "/proc"
     max_open_files: int = 50_000
     max_cgroups: int = 10_000
-    collectors: frozenset[str] = frozenset(row.collector for row in METRICS)
+    collectors: frozenset[str] = DEFAULT_COLLECTORS
     levels: Sequence[Level] = tuple(Level)
+    # Of a collector that is not named here, all levels are published.
+    collector_levels: Mapping[str, Sequence[Level]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -53,18 +59,29 @@ class Exporter:
     """
 
     def __init__(self, settings: Settings) -> None:
-        rows = [row for row in METRICS if row.collector in settings.collectors]
+        rows = _rows(settings)
+        wanted = {
+            (row.section, file)
+            for row in rows
+            for source in (row.v2, row.v1)
+            for file in files_in(row.section, source or "")
+        }
         hierarchies = find(settings.cgroupfs, settings.procfs)
         self.scanner = Scanner(
             hierarchies,
-            sections=list(dict.fromkeys(row.section for row in rows)),
+            sections=list(dict.fromkeys(section for section, _ in wanted)),
+            wants=lambda section, file: (section, file) in wanted,
             rank=rank,
             owns_below=owns_below,
             max_cgroups=settings.max_cgroups,
             max_open_files=kernel.raise_descriptor_limit(settings.max_open_files),
         )
+        self._sections = frozenset(row.section for row in rows)
         self._correlator = Correlator(hierarchies)
+        self._limits = Limits()
         self._publisher = Publisher(rows, settings.levels)
+        self._hierarchies = hierarchies
+        self.watcher: EventWatcher | None = None
         self.status = Status(Counter(), Counter())
 
     @property
@@ -98,7 +115,21 @@ class Exporter:
 
     def correlate(self, snapshot: Snapshot) -> View:
         """Give each cgroup of a snapshot its owner."""
-        return self._correlator.correlate(snapshot)
+        view = self._correlator.correlate(with_root(snapshot, self._sections))
+        if "effective" in self._sections:
+            view = self._limits.act_on(view)
+        return self.watcher.update(view) if self.watcher else view
+
+    def watch(self) -> None:
+        """Count from now on what happens between scans."""
+        if "kept" not in self._sections:
+            return
+        try:
+            self.watcher = EventWatcher(self._hierarchies, rank)
+        except OSError as exc:
+            log.warning("what happens between scans is not seen: %s", exc)
+            return
+        self.watcher.start()
 
     def render(self, view: View, form: Format) -> str:
         """Render the metrics of a view's containers, pods and cgroups."""
@@ -106,7 +137,24 @@ class Exporter:
 
     def close(self) -> None:
         """Close every kernel file."""
+        if self.watcher:
+            self.watcher.close()
+            self.watcher = None
         self.scanner.close()
+
+
+def _rows(settings: Settings) -> list[Metric]:
+    """The rows to publish, each for the levels to publish it for."""
+    chosen = settings.collector_levels
+    return [
+        row._replace(
+            levels=tuple(
+                level for level in row.levels if level in chosen.get(row.collector, row.levels)
+            )
+        )
+        for row in METRICS
+        if row.collector in settings.collectors
+    ]
 
 
 def support_reason(snapshot: Snapshot, file: str) -> str:
