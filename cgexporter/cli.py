@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from cgexporter import __version__
-from cgexporter.exporter import Exporter, Settings
+from cgexporter.exporter import Exporter, Names, Settings
 from cgexporter.hierarchies import NoHierarchyError
 from cgexporter.logs import FORMATS, LEVELS, configure
 from cgexporter.metric import Level
@@ -138,6 +138,14 @@ def parser() -> argparse.ArgumentParser:
         help="publish a collector for these levels only: container, pod, cgroup; may be repeated",
     )
     scan.add_argument(
+        "--metrics.names",
+        dest="names",
+        choices=[names.value for names in Names],
+        default=Names.CGEXPORTER.value,
+        help="whose metric names to serve: our own, cAdvisor's for rules and dashboards written "
+        "for it, or both (default: %(default)s)",
+    )
+    scan.add_argument(
         "--scan.max-cgroups",
         dest="max_cgroups",
         metavar="N",
@@ -181,6 +189,7 @@ def settings(flags: argparse.Namespace) -> Settings:
         max_cgroups=flags.max_cgroups,
         collectors=frozenset(c for c in COLLECTORS if getattr(flags, f"collector_{c}")),
         collector_levels=dict(flags.collector_levels),
+        names=Names(flags.names),
     )
 
 

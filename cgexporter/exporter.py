@@ -1,5 +1,6 @@
 """One host: scan, correlate, render. Synchronous; `server` gives it one thread."""
 
+import enum
 import logging
 import os
 import platform
@@ -7,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from cgexporter import __version__, kernel
 from cgexporter.correlate.events import EventWatcher
@@ -21,7 +23,18 @@ from cgexporter.publish import Format, Publisher
 from cgexporter.scan import Scanner, ScanTimeoutError
 from cgexporter.sources import files_in
 
+if TYPE_CHECKING:  # imported where it is asked for
+    from cgexporter.cadvisor import CadvisorPublisher
+
 log = logging.getLogger(__name__)
+
+
+class Names(enum.Enum):
+    """Whose metric names are served."""
+
+    CGEXPORTER = "cgexporter"
+    CADVISOR = "cadvisor"
+    BOTH = "both"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +49,7 @@ class Settings:
     levels: Sequence[Level] = tuple(Level)
     # Of a collector that is not named here, all levels are published.
     collector_levels: Mapping[str, Sequence[Level]] = field(default_factory=dict)
+    names: Names = Names.CGEXPORTER
 
 
 @dataclass(slots=True)
@@ -60,9 +74,15 @@ class Exporter:
 
     def __init__(self, settings: Settings) -> None:
         rows = _rows(settings)
+        published = rows if settings.names is not Names.CADVISOR else []
+        self._cadvisor = _cadvisor(settings)
+        needed = {row.name for row in published} | (
+            self._cadvisor.needs if self._cadvisor else set()
+        )
         wanted = {
             (row.section, file)
-            for row in rows
+            for row in METRICS
+            if row.name in needed
             for source in (row.v2, row.v1)
             for file in files_in(row.section, source or "")
         }
@@ -76,10 +96,14 @@ class Exporter:
             max_cgroups=settings.max_cgroups,
             max_open_files=kernel.raise_descriptor_limit(settings.max_open_files),
         )
-        self._sections = frozenset(row.section for row in rows)
+        self._sections = frozenset(
+            {section for section, _ in wanted} | {row.section for row in published}
+        )
+        self._counts_events = any(row.section == "kept" for row in rows)
         self._correlator = Correlator(hierarchies)
         self._limits = Limits()
-        self._publisher = Publisher(rows, settings.levels)
+        self._publisher = Publisher(published, settings.levels) if published else None
+        self._births: dict[str, tuple[int, float]] = {}
         self._hierarchies = hierarchies
         self.watcher: EventWatcher | None = None
         self.status = Status(Counter(), Counter())
@@ -122,7 +146,7 @@ class Exporter:
 
     def watch(self) -> None:
         """Count from now on what happens between scans."""
-        if "kept" not in self._sections:
+        if not self._counts_events:
             return
         try:
             self.watcher = EventWatcher(self._hierarchies, rank)
@@ -133,7 +157,25 @@ class Exporter:
 
     def render(self, view: View, form: Format) -> str:
         """Render the metrics of a view's containers, pods and cgroups."""
-        return self._publisher.render(view, form)
+        page = self._publisher.render(view, form) if self._publisher else ""
+        if self._cadvisor:
+            page += self._cadvisor.render(view, self._find_births(view.snapshot), form)
+        return page
+
+    def _find_births(self, snapshot: Snapshot) -> Mapping[str, float]:
+        """When each cgroup was made, as it looked when it was seen first."""
+        births: dict[str, tuple[int, float]] = {}
+        for path, cgroup in snapshot.cgroups.items():
+            known = self._births.get(path)
+            if known is None or known[0] != cgroup.inode:
+                places = (tree.directory(path) for tree in self._hierarchies.all)
+                found = [time for place in places if (time := kernel.made(place)) is not None]
+                if not found:
+                    continue
+                known = (cgroup.inode, min(found))
+            births[path] = known
+        self._births = births
+        return {path: time for path, (_, time) in births.items()}
 
     def close(self) -> None:
         """Close every kernel file."""
@@ -141,6 +183,18 @@ class Exporter:
             self.watcher.close()
             self.watcher = None
         self.scanner.close()
+
+
+def _cadvisor(settings: Settings) -> "CadvisorPublisher | None":
+    """What serves cAdvisor's names, where they are asked for."""
+    if settings.names is Names.CGEXPORTER:
+        return None
+    from cgexporter.cadvisor import FAMILIES, CadvisorPublisher
+
+    return CadvisorPublisher(
+        [f for f in FAMILIES if not f.collector or f.collector in settings.collectors],
+        __version__,
+    )
 
 
 def _rows(settings: Settings) -> list[Metric]:

@@ -211,6 +211,20 @@ def huge_page_sizes(tree: str) -> set[str]:
     return sizes
 
 
+def made(path: str) -> float | None:
+    """When a cgroup's directory changed last, in seconds since the epoch; None: it is gone.
+
+    While it has no children that is when it was made.
+    """
+    try:
+        return os.stat(path).st_mtime
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as exc:
+        reason(exc)
+        return None
+
+
 def memory_pages() -> tuple[int, int]:
     """Pages of this process: virtual and resident. Source: proc_pid_statm(5)."""
     with open("/proc/self/statm", "rb") as file:

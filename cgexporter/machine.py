@@ -7,6 +7,7 @@ from typing import TypeVar
 from cgexporter import kernel
 from cgexporter.kernel import Missing
 from cgexporter.model.machine import Machine
+from cgexporter.parse.core import parse_word
 from cgexporter.parse.formats import ParseError, single_value
 from cgexporter.parse.proc import (
     MemInfo,
@@ -34,6 +35,7 @@ class MachineReader:
         self._warned: set[str] = set()
         self._cpus: int | None = None
         self._tasks_max: int | None = None
+        self._boot_id: str | None = None
 
     def read(self) -> Machine:
         """Read them."""
@@ -43,6 +45,7 @@ class MachineReader:
                 self._fact("sys/kernel/pid_max", single_value),
                 self._fact("sys/kernel/threads-max", single_value),
             )
+            self._boot_id = self._fact("sys/kernel/random/boot_id", parse_word)
             self._tasks_max = min((n for n in limits if n is not None), default=None)
         self._reads += 1
         return Machine(
@@ -51,6 +54,7 @@ class MachineReader:
             self._fact("loadavg", parse_tasks),
             self._tasks_max,
             self._fact("vmstat", parse_oom_kills),
+            self._boot_id,
         )
 
     def _fact(self, name: str, parse: Callable[[bytes], T]) -> T | None:

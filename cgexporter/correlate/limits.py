@@ -8,7 +8,7 @@ from cgexporter.correlate.identity import Container, Pod, View
 from cgexporter.model import Cgroup, Snapshot
 from cgexporter.model.effective import Effective
 from cgexporter.model.machine import Machine
-from cgexporter.model.memory import Memory
+from cgexporter.model.memory import Memory, working_set
 from cgexporter.model.tasks import Pids
 
 SELF, CPUSET, MACHINE = "self", "cpuset", "machine"
@@ -153,7 +153,8 @@ def with_root(snapshot: Snapshot, sections: AbstractSet[str]) -> Snapshot:
     """Fill in what cgroupfs does not offer for the root, from procfs.
 
     The root of v2 has no ``memory.current`` and no ``pids.*``. v1's ``memory.usage_in_bytes`` of
-    the root is the sum of anonymous memory and page cache: so it is here.
+    the root is the sum of anonymous memory and page cache (mm/memcontrol.c, mem_cgroup_usage):
+    so it is here, from the root's ``memory.stat`` or, without one, from /proc/meminfo.
     """
     root, machine = snapshot.cgroups.get("/"), snapshot.machine
     if root is None:
@@ -171,16 +172,16 @@ def with_root(snapshot: Snapshot, sections: AbstractSet[str]) -> Snapshot:
 
 def _root_memory(memory: Memory, machine: Machine) -> Memory:
     info = machine.memory
-    pages = (info.anon_pages, info.cached, info.buffers, info.swap_cached)
-    if any(part is None for part in pages):
-        return memory
-    current = sum(part or 0 for part in pages)
+    parts: tuple[int | None, ...] = (memory.anon_bytes, memory.file_bytes)
+    if None in parts:
+        parts = (info.anon_pages, info.cached, info.buffers, info.swap_cached)
+    current = None if None in parts else sum(part or 0 for part in parts)
     swap = None
     if info.swap_total is not None and info.swap_free is not None:
         swap = info.swap_total - info.swap_free
     inactive = memory.inactive_file_bytes
     return memory._replace(
         current_bytes=current,
-        working_set_bytes=None if inactive is None else max(0, current - inactive),
+        working_set_bytes=working_set(current, inactive),
         swap_current_bytes=swap,
     )

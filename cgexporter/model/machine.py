@@ -13,3 +13,4 @@ class Machine(NamedTuple):
     tasks: int | None = None
     tasks_max: int | None = None
     oom_kills: int | None = None
+    boot_id: str | None = None

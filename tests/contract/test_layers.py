@@ -19,6 +19,7 @@ LAYERS = (
     ("metrics_optional",),
     ("metrics",),
     ("publish",),
+    ("cadvisor",),
     ("exporter",),
     ("own", "local", "logs"),
     ("server",),
