@@ -104,7 +104,7 @@ class Exporter:
         self._limits = Limits()
         self._publisher = Publisher(published, settings.levels) if published else None
         self._births: dict[str, tuple[int, float]] = {}
-        self._hierarchies = hierarchies
+        self.hierarchies = hierarchies
         self.watcher: EventWatcher | None = None
         self.status = Status(Counter(), Counter())
 
@@ -149,7 +149,7 @@ class Exporter:
         if not self._counts_events:
             return
         try:
-            self.watcher = EventWatcher(self._hierarchies, rank)
+            self.watcher = EventWatcher(self.hierarchies, rank)
         except OSError as exc:
             log.warning("what happens between scans is not seen: %s", exc)
             return
@@ -168,7 +168,7 @@ class Exporter:
         for path, cgroup in snapshot.cgroups.items():
             known = self._births.get(path)
             if known is None or known[0] != cgroup.inode:
-                places = (tree.directory(path) for tree in self._hierarchies.all)
+                places = (tree.directory(path) for tree in self.hierarchies.all)
                 found = [time for place in places if (time := kernel.made(place)) is not None]
                 if not found:
                     continue

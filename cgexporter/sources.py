@@ -269,6 +269,8 @@ _V1 = (
         "cpu_more",
         cpu_more_v1,
         (
+            # Of the v2 tree beside.
+            ("", "cpu.stat", parse_cpu.parse_cpu_stat_more),
             ("cpu", "cpu.rt_runtime_us", v1_cpu.parse_cfs_quota),
             ("cpu", "cpu.rt_period_us", single_value),
         ),

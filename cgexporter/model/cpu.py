@@ -129,9 +129,14 @@ def cpu_more_v2(
     )
 
 
-def cpu_more_v1(rt_runtime_usec: float | None, rt_period_usec: int | None) -> CpuMore:
-    """Build from ``cpu.rt_runtime_us`` and ``cpu.rt_period_us``."""
+def cpu_more_v1(
+    stat: v2.CpuStatMore | None, rt_runtime_usec: float | None, rt_period_usec: int | None
+) -> CpuMore:
+    """Build from ``cpu.rt_runtime_us``, ``cpu.rt_period_us`` and the v2 tree's ``cpu.stat``."""
+    stat = stat or v2.CpuStatMore()
     return CpuMore(
+        nice_seconds=seconds(stat.nice_usec, MICROSECONDS),
+        force_idle_seconds=seconds(stat.core_sched_force_idle_usec, MICROSECONDS),
         rt_runtime_seconds=None if rt_runtime_usec is None else rt_runtime_usec / MICROSECONDS,
         rt_period_seconds=seconds(rt_period_usec, MICROSECONDS),
     )
