@@ -494,7 +494,7 @@ def sources_of(hierarchies: Hierarchies, wants: Wants = everything) -> list[Sour
             for controller, name, parse in row.files
             if (hierarchy := hierarchies.legacy.get(controller) if controller else unified)
         ]
-        if files:
+        if files and (row not in _V1 or any(not file.hierarchy.unified for file in files)):
             chosen[row.section] = _source(row, files, wants)
     for row in (*_V2, *_SAME, _PIDS):
         if unified is not None and row.section not in chosen:
