@@ -105,6 +105,7 @@ class Exporter:
         self._publisher = Publisher(published, settings.levels) if published else None
         self._births: dict[str, tuple[int, float]] = {}
         self.hierarchies = hierarchies
+        self._max_cgroups = settings.max_cgroups
         self.watcher: EventWatcher | None = None
         self.status = Status(Counter(), Counter())
 
@@ -149,7 +150,7 @@ class Exporter:
         if not self._counts_events:
             return
         try:
-            self.watcher = EventWatcher(self.hierarchies, rank)
+            self.watcher = EventWatcher(self.hierarchies, rank, self._max_cgroups)
         except OSError as exc:
             log.warning("what happens between scans is not seen: %s", exc)
             return

@@ -24,6 +24,7 @@ class Unwatched(enum.Enum):
 
     OUT_OF_WATCHES = "out of watches"  # fs.inotify.max_user_watches, or memory
     DENIED = "permission denied"
+    TOO_MANY = "more cgroups than --scan.max-cgroups"
 
 
 class Event(NamedTuple):

@@ -7,6 +7,7 @@ proc(5); fs/kernfs/file.c and fs/seq_file.c for how a read ends.
 import contextlib
 import enum
 import errno
+import itertools
 import os
 import re
 import resource
@@ -199,7 +200,7 @@ def huge_page_sizes(tree: str) -> set[str]:
     Not every cgroup has the controller, and the root has none of its files on v2.
     """
     sizes: set[str] = set()
-    for below, _, _ in walk(tree, _CGROUPS_FOR_SIZES):
+    for below, _, _ in itertools.islice(Walker(tree).walk(), _CGROUPS_FOR_SIZES):
         try:
             names = os.listdir(tree + ("" if below == "/" else below))
         except OSError as exc:

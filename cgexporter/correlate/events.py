@@ -144,14 +144,18 @@ class EventWatcher:
     Args:
         hierarchies: of the host.
         rank: which paths to look at: see `scan.Scanner`.
+        max_cgroups: how many to watch at most.
 
     Raises:
         OSError: the kernel gives no inotify instance.
     """
 
-    def __init__(self, hierarchies: Hierarchies, rank: Callable[[str], int | None]) -> None:
+    def __init__(
+        self, hierarchies: Hierarchies, rank: Callable[[str], int | None], max_cgroups: int
+    ) -> None:
         self._hierarchies = hierarchies
         self._rank = rank
+        self._max_cgroups = max_cgroups
         self._sources = tuple(_sources(hierarchies))
         self._inotify = Inotify()
         self._lock = threading.Lock()
@@ -182,7 +186,7 @@ class EventWatcher:
         """Watch all that is there now, and begin to listen."""
         with self._lock:
             for hierarchy in self._trees():
-                for below, _, _ in kernel.Walker(hierarchy.mount_point).walk(1 << 20):
+                for below, _, _ in kernel.Walker(hierarchy.mount_point).walk():
                     self._appeared(hierarchy.path(below), hierarchy)
             self._look_at_machine()
         self._thread.start()
@@ -285,6 +289,9 @@ class EventWatcher:
         if rank is None:
             return
         tracked = self._tracked.get(path)
+        if tracked is None and len(self._tracked) >= self._max_cgroups:
+            self._miss(path, Unwatched.TOO_MANY)
+            return
         if tracked is None:
             tracked = self._tracked[path] = _Tracked(path, rank == _CONTAINER_RANK)
             tracked.owner = self._around(path)
@@ -293,7 +300,7 @@ class EventWatcher:
             known = len(tracked.watches)
             self._watch(tracked, hierarchy, "", inotify.CREATE | inotify.DELETE)
             if fresh and len(tracked.watches) > known:
-                for below, _, _ in kernel.walk(directory, 1 << 10):
+                for below, _, _ in kernel.Walker(directory).walk():
                     if below != "/":
                         self._appeared(path + below, hierarchy, fresh=True)
         self._watch_files(tracked, hierarchy)
@@ -329,15 +336,18 @@ class EventWatcher:
         if watch is None:
             return False
         if isinstance(watch, Unwatched):
-            if not self.missing[watch]:
-                log.warning("cgroup %r is not watched for events: %s", tracked.path, watch.value)
-            self.missing[watch] += 1
+            self._miss(tracked.path, watch)
             tracked.blind = True
             return True
         tracked.files.add(key)
         tracked.watches.append(watch)
         self._watches[watch] = (tracked.path, hierarchy)
         return True
+
+    def _miss(self, path: str, why: Unwatched) -> None:
+        if not self.missing[why]:
+            log.warning("cgroup %r is not watched for events: %s", path, why.value)
+        self.missing[why] += 1
 
     def _read(self, tracked: _Tracked, *, fresh: bool = True) -> None:
         """Bring a cgroup's counts up to date. What is gone keeps its last ones."""
