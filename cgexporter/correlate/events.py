@@ -6,16 +6,21 @@ would never be seen, so the kernel is asked to tell at once:
 * inotify on directories tells of new cgroups, on v2's ``memory.events`` and on ``pids.events``
   of each count. Source: cgroup-v2.rst, "a file modified event is generated".
 * v1's ``memory.oom_control`` signals an eventfd, registered in ``cgroup.event_control``, when
-  the OOM killer begins. Source: cgroup-v1/memory.rst, "OOM Control". That file may be written
-  by root alone, and not where cgroupfs is mounted read-only. There the counter of the whole
-  machine (``oom_kill`` of /proc/vmstat) is looked at instead, and the end of a container's last
-  process on the v2 tree beside (``cgroup.events``): most kills are seen in time, not each.
+  the OOM killer begins, and once more when the cgroup is removed: so an OOM kill is known of
+  even where the cgroup was gone before its counter could be read. It is counted then if the
+  whole machine's counter (``oom_kill`` of /proc/vmstat) has one more than was found elsewhere.
+  Source: cgroup-v1/memory.rst, "OOM Control" and "Memory thresholds". That file may be written
+  by root alone, and not where cgroupfs is mounted read-only. There the machine's counter is
+  looked at ten times a second, and the end of a container's last process is told on the v2 tree
+  beside (``cgroup.events``): most kills are seen in time, not each.
+* v1's ``pids.events`` tells nobody since Linux 6.12 (kernel/cgroup/pids.c, pids_event, notifies
+  the file that only v2 has). A new container is read there again and again, ever more rarely.
 
 What was counted stays with the pod, or else with the cgroup, around the container. All this is
 a hint to look early. The walk of each scan is the truth: what has no watch is read then.
 """
 
-import contextlib
+import errno
 import logging
 import os
 import select
@@ -48,6 +53,10 @@ _NOTHING: Counts = (None, None, None)
 _KILL_SECONDS = 0.25
 _LOOK_SECONDS = 0.0005
 _MACHINE_SECONDS = 0.1
+# The signal of a removed cgroup comes when the kernel gets around to it.
+_LEAVING_SECONDS = 0.5
+_BIRTH_SECONDS = 0.02
+_YOUNG_SECONDS = 10.0
 # Rank of containers: see identity.rank.
 _CONTAINER_RANK = 0
 
@@ -125,6 +134,18 @@ class _Tracked:
     files: set[str] = field(default_factory=set)  # those that are watched
     blind: bool = False  # some watch is missing: read it in each scan
     eventfd: int = -1
+    signals: int = 0  # of the eventfd
+    kills_before: int = 0  # there was one
+
+
+@dataclass(slots=True)
+class _Leaving:
+    """A cgroup that is gone, while its eventfd may still tell of it."""
+
+    owner: str
+    signals: int
+    kills: int  # that were counted since the eventfd was there
+    since: float
 
 
 @dataclass(slots=True)
@@ -165,7 +186,9 @@ class EventWatcher:
         self._published: frozenset[str] = frozenset()
         self._watches: dict[int, tuple[str, Hierarchy]] = {}
         self._eventfds: dict[int, str] = {}
+        self._leaving: dict[int, _Leaving] = {}
         self._soon: dict[str, float] = {}  # a kill is under way there, until then
+        self._young: dict[str, tuple[float, float]] = {}  # when to read next, and how long after
         self._updated = False
         self._poll = select.epoll()
         self._stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -173,6 +196,8 @@ class EventWatcher:
         self._poll.register(self._inotify.fileno(), select.EPOLLIN)
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self._machine_kills: int | None = None
+        # Kills on the machine that are accounted for: those before, and those that were found.
+        self._explained = 0
         self._looks_at_machine = False
         self.missing: Counter[Unwatched] = Counter()
         self.overflows = 0
@@ -189,6 +214,7 @@ class EventWatcher:
                 for below, _, _ in kernel.Walker(hierarchy.mount_point).walk():
                     self._appeared(hierarchy.path(below), hierarchy)
             self._look_at_machine()
+            self._explained = self._machine_kills or 0
         self._thread.start()
 
     def close(self) -> None:
@@ -199,6 +225,8 @@ class EventWatcher:
         with self._lock:
             for path in list(self._tracked):
                 self._drop(path)
+            for fd in list(self._leaving):
+                self._let_go(fd)
         self._poll.close()
         os.close(self._stop)
         self._inotify.close()
@@ -213,24 +241,42 @@ class EventWatcher:
 
     def _run(self) -> None:
         while True:
-            if self._soon:
-                wait = _LOOK_SECONDS
-            elif self._looks_at_machine:
-                wait = _MACHINE_SECONDS
-            else:
-                wait = None
-            ready = self._poll.poll(wait)
+            ready = self._poll.poll(self._wait_seconds())
             with self._lock:
                 for fd, _ in ready:
                     if fd == self._stop:
                         return
                     if fd == self._inotify.fileno():
                         self._take_notifications()
-                    elif fd in self._eventfds:
+                    else:
                         self._signalled(fd)
                 self._look_soon()
+                self._look_at_young()
+                self._look_at_leaving()
                 if self._looks_at_machine:
                     self._look_at_machine()
+
+    def _wait_seconds(self) -> float | None:
+        """How long to wait for the kernel at most; None is for ever."""
+        if self._soon:
+            return _LOOK_SECONDS
+        waits = [_MACHINE_SECONDS] if self._looks_at_machine else []
+        if self._leaving:
+            waits.append(_LEAVING_SECONDS / 2)
+        if self._young:
+            now = time.monotonic()
+            waits.append(max(0.0, min(when for when, _ in self._young.values()) - now))
+        return min(waits, default=None)
+
+    def _look_at_young(self) -> None:
+        now = time.monotonic()
+        for path, (when, after) in list(self._young.items()):
+            tracked = self._tracked.get(path)
+            if tracked is None or after > _YOUNG_SECONDS:
+                del self._young[path]
+            elif when <= now:
+                self._read(tracked)
+                self._young[path] = (now + after, 2 * after)
 
     def _take_notifications(self) -> None:
         for event in self._inotify.read():
@@ -254,10 +300,42 @@ class EventWatcher:
                 self._read(self._tracked[path])
 
     def _signalled(self, fd: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(fd)
-        path = self._eventfds[fd]
-        self._soon[path] = time.monotonic() + _KILL_SECONDS
+        try:
+            signals = os.eventfd_read(fd)
+        except OSError as exc:  # closed by what was told just before
+            if exc.errno in (errno.EAGAIN, errno.EBADF):
+                return
+            raise
+        if fd in self._leaving:
+            self._leaving[fd].signals += signals
+        elif tracked := self._tracked.get(self._eventfds.get(fd, "")):
+            tracked.signals += signals
+            self._soon[tracked.path] = time.monotonic() + _KILL_SECONDS
+
+    def _look_at_leaving(self) -> None:
+        """Count the kills that their cgroup did not live to tell."""
+        now = time.monotonic()
+        for fd, leaving in list(self._leaving.items()):
+            if now - leaving.since < _LEAVING_SECONDS:
+                continue
+            # The last signal was the removal's.
+            untold = leaving.signals - 1 - leaving.kills
+            if untold > 0 and (kills := min(untold, self._unexplained())) > 0:
+                owner = self._owners.setdefault(leaving.owner, _Owner())
+                owner.gone = _sum(owner.gone, (kills, None, None))
+                owner.last_oom_kill = _later(owner.last_oom_kill, time.time())
+                self._explained += kills
+            self._let_go(fd)
+
+    def _unexplained(self) -> int:
+        """Kills on this machine that were not found in any cgroup."""
+        self._read_all()
+        return (self._read_machine() or 0) - self._explained
+
+    def _let_go(self, fd: int) -> None:
+        del self._leaving[fd]
+        self._poll.unregister(fd)
+        os.close(fd)
 
     def _look_soon(self) -> None:
         """Read those where a kill is under way, until it is counted."""
@@ -271,11 +349,14 @@ class EventWatcher:
                 self._read(tracked)
 
     def _look_at_machine(self) -> None:
-        content = kernel.read_path(f"{self._hierarchies.procfs}/vmstat")
-        kills = None if isinstance(content, Missing) else parse_oom_kills(content)
+        kills = self._read_machine()
         if kills != self._machine_kills and self._machine_kills is not None:
             self._read_all()
         self._machine_kills = kills
+
+    def _read_machine(self) -> int | None:
+        content = kernel.read_path(f"{self._hierarchies.procfs}/vmstat")
+        return None if isinstance(content, Missing) else parse_oom_kills(content)
 
     def _read_all(self) -> None:
         for tracked in list(self._tracked.values()):
@@ -305,6 +386,8 @@ class EventWatcher:
                         self._appeared(path + below, hierarchy, fresh=True)
         self._watch_files(tracked, hierarchy)
         self._read(tracked, fresh=fresh)
+        if fresh and hierarchy is self._hierarchies.legacy.get("pids"):
+            self._young[path] = (time.monotonic() + _BIRTH_SECONDS, 2 * _BIRTH_SECONDS)
 
     def _watch_files(self, tracked: _Tracked, hierarchy: Hierarchy) -> None:
         for source in self._sources:
@@ -320,6 +403,8 @@ class EventWatcher:
             if tracked.eventfd >= 0:
                 self._eventfds[tracked.eventfd] = tracked.path
                 self._poll.register(tracked.eventfd, select.EPOLLIN)
+                self._read(tracked, fresh=False)
+                tracked.kills_before = tracked.counts[0] or 0
             else:
                 tracked.blind = True
                 self._looks_at_machine = True
@@ -370,6 +455,7 @@ class EventWatcher:
         tracked.counts = _most(tracked.counts, counts)
         if now > before and fresh:
             tracked.last_oom_kill = time.time()
+            self._explained += now - before
 
     def _around(self, path: str) -> str:
         """What is around a container that no scan saw yet: it need not be published itself."""
@@ -399,8 +485,12 @@ class EventWatcher:
                 self._inotify.remove(watch)
         if tracked.eventfd >= 0:
             del self._eventfds[tracked.eventfd]
-            self._poll.unregister(tracked.eventfd)
-            os.close(tracked.eventfd)
+            self._leaving[tracked.eventfd] = _Leaving(
+                tracked.owner,
+                tracked.signals,
+                (tracked.counts[0] or 0) - tracked.kills_before,
+                time.monotonic(),
+            )
 
     # What a scan saw, and what it is told.
 
@@ -445,6 +535,7 @@ class EventWatcher:
         for path in [path for path in self._tracked if path not in cgroups]:
             if isinstance(kernel.inode(tree.directory(path)), Missing):
                 self._retire(path)
+        self._look_at_leaving()
         published = frozenset(
             (*(pod.cgroup.path for pod in view.pods), *(cgroup.path for cgroup in view.cgroups))
         )
@@ -454,6 +545,8 @@ class EventWatcher:
             if changed or tracked.owner not in published:
                 tracked.owner = self._owner_of(tracked.path)
         self._rehome()
+        if not self._leaving and (kills := self._read_machine()) is not None:
+            self._explained = kills  # what is left was killed where nobody looks
         self._updated = True
 
     def _overlooked(self, path: str) -> _Tracked | None:
