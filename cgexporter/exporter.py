@@ -74,7 +74,8 @@ class Exporter:
 
     def __init__(self, settings: Settings) -> None:
         rows = _rows(settings)
-        published = rows if settings.names is not Names.CADVISOR else []
+        own = settings.names is not Names.CADVISOR
+        published = rows if own else []
         self._cadvisor = _cadvisor(settings)
         needed = {row.name for row in published} | (
             self._cadvisor.needs if self._cadvisor else set()
@@ -102,7 +103,7 @@ class Exporter:
         self._counts_events = any(row.section == "kept" for row in rows)
         self._correlator = Correlator(hierarchies)
         self._limits = Limits()
-        self._publisher = Publisher(published, settings.levels) if published else None
+        self._publisher = Publisher(published, settings.levels) if own else None
         self._births: dict[str, tuple[int, float]] = {}
         self.hierarchies = hierarchies
         self._max_cgroups = settings.max_cgroups

@@ -133,6 +133,7 @@ class _Tracked:
     watches: list[int] = field(default_factory=list)
     files: set[str] = field(default_factory=set)  # those that are watched
     blind: bool = False  # some watch is missing: read it in each scan
+    waiting: set[Hierarchy] = field(default_factory=set)  # a file is not there yet
     eventfd: int = -1
     signals: int = 0  # of the eventfd
     kills_before: int = 0  # there was one
@@ -275,6 +276,8 @@ class EventWatcher:
             if tracked is None or after > _YOUNG_SECONDS:
                 del self._young[path]
             elif when <= now:
+                for hierarchy in list(tracked.waiting):
+                    self._watch_files(tracked, hierarchy)
                 self._read(tracked)
                 self._young[path] = (now + after, 2 * after)
 
@@ -386,15 +389,16 @@ class EventWatcher:
                         self._appeared(path + below, hierarchy, fresh=True)
         self._watch_files(tracked, hierarchy)
         self._read(tracked, fresh=fresh)
-        if fresh and hierarchy is self._hierarchies.legacy.get("pids"):
+        if fresh and (tracked.waiting or hierarchy is self._hierarchies.legacy.get("pids")):
             self._young[path] = (time.monotonic() + _BIRTH_SECONDS, 2 * _BIRTH_SECONDS)
 
     def _watch_files(self, tracked: _Tracked, hierarchy: Hierarchy) -> None:
+        tracked.waiting.discard(hierarchy)
         for source in self._sources:
             if source.hierarchy is hierarchy and source.notifies:
-                for name in _names(source, tracked):
-                    if self._watch(tracked, hierarchy, name, inotify.MODIFY):
-                        break
+                names = _names(source, tracked)
+                if not any(self._watch(tracked, hierarchy, n, inotify.MODIFY) for n in names):
+                    tracked.waiting.add(hierarchy)  # for its controller to be switched on
         memory = self._hierarchies.legacy.get("memory")
         if memory is None:
             return
@@ -529,7 +533,7 @@ class EventWatcher:
                 continue
             if tracked.is_container:
                 self._count(tracked, _counts_of(cgroup), fresh=self._updated)
-            elif tracked.blind:
+            elif tracked.blind or tracked.waiting:
                 self._read(tracked)
         tree = self._trees()[0]
         for path in [path for path in self._tracked if path not in cgroups]:

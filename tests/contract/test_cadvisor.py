@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from cgexporter.cadvisor import FAMILIES, MACHINE
 from cgexporter.exporter import Exporter, Names, Settings
-from cgexporter.metrics import COLLECTORS, METRICS
+from cgexporter.metrics import COLLECTORS, METRICS, Kind
 from cgexporter.publish import Format
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -200,3 +200,29 @@ def test_both() -> None:
     assert len(helps) == len(set(helps))
     assert "cgexporter_container_memory_current_bytes" in helps
     assert "container_memory_usage_bytes" in helps
+
+
+def migrations() -> list[tuple[str, str]]:
+    """Their name and ours of each row of docs/MIGRATION.md."""
+    text = (TESTS.parent / "docs/MIGRATION.md").read_text()
+    return re.findall(r"^\| `([a-z_]+)[^|]*\| (?:`(\w+)`|-) \|$", text, re.MULTILINE)
+
+
+def test_migration_names_exist() -> None:
+    """Each name of ours in docs/MIGRATION.md is in the table, with its suffix."""
+    suffixes = {Kind.COUNTER: "_total", Kind.INFO: "_info", Kind.GAUGE: ""}
+    names = {row.name + suffixes[row.kind] for row in METRICS}
+    for theirs, ours in migrations():
+        short = re.sub(r"^cgexporter_(container|pod|cgroup)_", "", ours)
+        assert not ours or short in names, (theirs, ours)
+
+
+def test_migration_is_complete_and_right() -> None:
+    """Each family of cAdvisor's that is served is in docs/MIGRATION.md, with what it is made of."""
+    ours = {theirs: set[str]() for theirs, _ in migrations()}
+    for theirs, mine in migrations():
+        ours[theirs].add(re.sub(r"^cgexporter_(container|pod|cgroup)_|_total$", "", mine))
+    for family in FAMILIES:
+        assert family.name in ours
+        if family.needs:
+            assert ours[family.name] & {*family.needs}, family.name
