@@ -21,7 +21,7 @@ _FIRST_SIZE = 4096
 # Lists of many records, which one read() may end between two: never held open.
 _LISTS = frozenset({"cgroup.procs", "cgroup.threads", "tasks"})
 _HUGE_PAGES = re.compile(r"hugetlb\.(\w+)\.(?:current|usage_in_bytes)")
-_CGROUPS_FOR_SIZES = 256
+_CGROUPS_FOR_SIZES = 8
 # Descriptors kept free for sockets, logs and libraries.
 _RESERVED_DESCRIPTORS = 256
 
@@ -197,19 +197,18 @@ def inode(path: str) -> int | Missing:
 def huge_page_sizes(tree: str) -> set[str]:
     """The sizes that name the files of the hugetlb controller, such as 2MB.
 
-    Not every cgroup has the controller, and the root has none of its files on v2.
+    The root has none of them on v2. Its children have the controller all or none.
     """
-    sizes: set[str] = set()
-    for below, _, _ in itertools.islice(Walker(tree).walk(), _CGROUPS_FOR_SIZES):
-        try:
-            names = os.listdir(tree + ("" if below == "/" else below))
-        except OSError as exc:
-            reason(exc)
-            continue
-        sizes.update(match[1] for name in names if (match := _HUGE_PAGES.fullmatch(name)))
-        if sizes:
-            break
-    return sizes
+    try:
+        with os.scandir(tree) as entries:
+            children = (entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+            places = [tree, *itertools.islice(children, _CGROUPS_FOR_SIZES)]
+        names = [name for place in places for name in os.listdir(place)]
+    except OSError as exc:
+        if exc.errno not in _VANISHED:
+            raise
+        return set()
+    return {match[1] for name in names if (match := _HUGE_PAGES.fullmatch(name))}
 
 
 def made(path: str) -> float | None:

@@ -948,7 +948,11 @@ OWN: tuple[Own, ...] = (
         "Cgroups of the last scan whose file may not be read with these privileges.",
     ),
     Own(
-        "oom_kills", COUNTER, "", (), "Processes killed for lack of memory anywhere on the machine."
+        "machine_oom_kills",
+        COUNTER,
+        "",
+        (),
+        "Processes killed for lack of memory anywhere on the machine.",
     ),
     Own("watches", GAUGE, "", (), "Kernel files and directories watched for events."),
     Own(

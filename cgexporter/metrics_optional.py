@@ -1386,7 +1386,7 @@ _OTHERS: tuple[Metric, ...] = (
         v2="cgroup.pressure",
         v1=None,
         since="6.1",
-        help="0 where the cgroup's pressure is not accounted.",
+        help="1 where the cgroup's pressure is accounted.",
         collector="cgroup_settings",
     ),
     Metric(

@@ -76,7 +76,7 @@ def _values(status: Status, view: View, open_files: int) -> Mapping[str, Samples
             for file, support in snapshot.files.items()
             if support.missing.get(Missing.DENIED)
         ],
-        "oom_kills": _known(snapshot.machine.oom_kills),
+        "machine_oom_kills": _known(snapshot.machine.oom_kills),
         "open_files": [((), open_files)],
     }
 

@@ -4,7 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cgexporter import kernel
 from cgexporter.hierarchies import Hierarchies, Hierarchy
@@ -44,7 +44,7 @@ class _Part:
     built: object = None
     leaf: bool = False
 
-    def build(self, leaf: bool, errors: Counter[str], path: str) -> object:
+    def build(self, leaf: bool, run: "_Run", path: str) -> object:
         """Parse what changed; the section is the same object where nothing did."""
         changed = self.built is None or leaf != self.leaf
         for index, file in enumerate(self.files):
@@ -61,9 +61,7 @@ class _Part:
             except ParseError as exc:
                 self.parsed[index] = None
                 self.seen[index] = 0  # say it again in the next scan
-                if not errors[file.name]:
-                    log.warning("%s in cgroup %r: %s", file.name, path, exc)
-                errors[file.name] += 1
+                run.note_error(file, path, exc)
         if changed:
             self.leaf = leaf
             self.built = self.source.make(self.parsed, leaf)
@@ -110,7 +108,7 @@ class _Watched:
         for directory in self.directories:
             if not directory.refresh(run.descriptors):
                 return None
-        sections = {name: part.build(leaf, run.parse_errors, path) for name, part in self.parts}
+        sections = {name: part.build(leaf, run, path) for name, part in self.parts}
         last = self.cgroup
         if (
             last is not None
@@ -135,6 +133,16 @@ class _Run:
     descriptors: Descriptors
     parse_errors: Counter[str]
     skipped: int = 0
+    odd: set[int] = field(default_factory=set)
+
+    def note_error(self, file: File, path: str, exc: ParseError) -> None:
+        """Count a file that has not its format, once however many sections it is part of."""
+        if id(file) in self.odd:
+            return
+        self.odd.add(id(file))
+        if not self.parse_errors[file.name]:
+            log.warning("%s in cgroup %r: %s", file.name, path, exc)
+        self.parse_errors[file.name] += 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -535,7 +535,7 @@ def _source(row: _Row, files: Sequence[SourceFile], wants: Wants) -> Source:
     build = row.build
     if any(SIZE in name for name in names):
         trees = dict.fromkeys(file.hierarchy.mount_point for file in present.values())
-        sizes = tuple(sorted({size for tree in trees for size in kernel.huge_page_sizes(tree)}))
+        sizes = tuple(sorted({s for tree in trees for s in kernel.huge_page_sizes(tree)}))
         build = partial(hugetlb, sizes)
         present = {
             name.replace(SIZE, size): file._replace(name=name.replace(SIZE, size))

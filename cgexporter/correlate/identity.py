@@ -263,7 +263,7 @@ def _pods_around(pods: Sequence[Pod]) -> set[str]:
     paths = {pod.cgroup.path for pod in pods}
     around: set[str] = set()
     for pod in pods:
-        path = pod.place.parent_path or ""
+        path = pod.cgroup.path
         while path:
             path = path.rpartition("/")[0]
             if path in paths:

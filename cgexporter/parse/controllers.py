@@ -27,8 +27,10 @@ def parse_rdma(data: bytes) -> dict[str, Rdma]:
         ParseError: a value is neither a decimal nor ``max``.
     """
     devices = {}
-    for line in text_of(data).splitlines():
-        device, *pairs = line.split()
+    for number, line in enumerate(text_of(data).splitlines(), 1):
+        device, *pairs = line.split() or [""]
+        if not device:
+            raise ParseError(f"line {number}: expected DEVICE KEY=VAL …, found {line[:80]!r}")
         values = dict(pair.partition("=")[::2] for pair in pairs)
         devices[device] = Rdma._make(
             None if word is None else limit(word)

@@ -29,7 +29,8 @@ def page(directory: Path, version: str, files: Mapping[str, str], names: Names) 
         for name, content in files.items():
             its = name.partition(".")[0]
             if version == "v2" or its == controller or (its == "tasks" and controller == "cpu"):
-                (place / name).write_text(content)
+                for where in (top / "docker", place):
+                    (where / name).write_text(content)
     proc = directory / "proc"
     (proc / "1").mkdir(parents=True)
     (proc / "1/mountinfo").write_text("".join(mounts))

@@ -77,7 +77,9 @@ def parse_numa_stat(data: bytes) -> dict[str, dict[str, int]]:
     """
     nodes: dict[str, dict[str, int]] = {}
     for number, line in enumerate(text_of(data).splitlines(), 1):
-        key, *pairs = line.split()
+        key, *pairs = line.split() or [""]
+        if not key.partition("=")[0]:
+            raise ParseError(f"line {number}: expected KEY=VAL NODE=VAL …, found {line[:80]!r}")
         if not key.startswith("hierarchical_"):
             continue
         name = key.removeprefix("hierarchical_").partition("=")[0]
