@@ -77,8 +77,8 @@ def test_no_cgroup_counts_twice(tree: list[str]) -> None:
     theirs = re.findall(r'^container_memory_usage_bytes\{.*id="([^"]*)".*\} ', text, re.MULTILINE)
     assert len(theirs) == len(set(theirs))
     # Rows of containers alone, as rules with container!="" or image!="" select, do not overlap.
-    paths = re.findall(r'^cgexporter_container_info\{.*cgroup="([^"]*)"', text, re.MULTILINE)
-    pods = re.findall(r'^cgexporter_pod_info\{.*cgroup="([^"]*)"', text, re.MULTILINE)
+    paths = re.findall(r'^cgexporter_container_info\{(?:.*,)?cgroup="([^"]*)"', text, re.MULTILINE)
+    pods = re.findall(r'^cgexporter_pod_info\{(?:.*,)?cgroup="([^"]*)"', text, re.MULTILINE)
     for group in (paths, pods):
         for path in group:
             assert not any(other.startswith(path + "/") for other in group)
