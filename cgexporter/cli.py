@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from cgexporter import __version__
-from cgexporter.exporter import Exporter, Settings
+from cgexporter.exporter import Exporter, Names, Settings
 from cgexporter.hierarchies import NoHierarchyError
 from cgexporter.logs import FORMATS, LEVELS, configure
-from cgexporter.metrics import METRICS
+from cgexporter.metric import Level
+from cgexporter.metrics import COLLECTORS, DEFAULT_COLLECTORS
 
 _EPILOG = """\
 exit status:
@@ -22,7 +23,6 @@ exit status:
   2  the command line was not understood
 """
 
-COLLECTORS = tuple(dict.fromkeys(row.collector for row in METRICS))
 _DEFAULT_ADDRESS = ":9753"
 
 
@@ -45,6 +45,18 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
+
+
+def _collector_levels(text: str) -> tuple[str, tuple[Level, ...]]:
+    name, _, words = text.partition("=")
+    if name not in COLLECTORS:
+        raise argparse.ArgumentTypeError(f"there is no collector {name!r}")
+    known = {level.value: level for level in Level}
+    if not words or not known.keys() >= set(words.split(",")):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=LEVEL[,LEVEL] with levels among {', '.join(known)}"
+        )
+    return name, tuple(known[word] for word in dict.fromkeys(words.split(",")))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -112,9 +124,27 @@ def parser() -> argparse.ArgumentParser:
             f"--collector.{name}",
             dest=f"collector_{name}",
             action=argparse.BooleanOptionalAction,
-            default=True,
-            help=f"publish the {name} metrics (default: on)",
+            default=name in DEFAULT_COLLECTORS,
+            help=f"publish the {name} metrics (default: "
+            f"{'on' if name in DEFAULT_COLLECTORS else 'off'})",
         )
+    scan.add_argument(
+        "--collector.levels",
+        dest="collector_levels",
+        metavar="NAME=LEVEL[,LEVEL]",
+        type=_collector_levels,
+        action="append",
+        default=[],
+        help="publish a collector for these levels only: container, pod, cgroup; may be repeated",
+    )
+    scan.add_argument(
+        "--metrics.names",
+        dest="names",
+        choices=[names.value for names in Names],
+        default=Names.CGEXPORTER.value,
+        help="whose metric names to serve: our own, cAdvisor's for rules and dashboards written "
+        "for it, or both (default: %(default)s)",
+    )
     scan.add_argument(
         "--scan.max-cgroups",
         dest="max_cgroups",
@@ -158,6 +188,8 @@ def settings(flags: argparse.Namespace) -> Settings:
         max_open_files=0 if flags.once else flags.max_open_files,
         max_cgroups=flags.max_cgroups,
         collectors=frozenset(c for c in COLLECTORS if getattr(flags, f"collector_{c}")),
+        collector_levels=dict(flags.collector_levels),
+        names=Names(flags.names),
     )
 
 

@@ -1,23 +1,40 @@
 """One host: scan, correlate, render. Synchronous; `server` gives it one thread."""
 
+import enum
 import logging
 import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from cgexporter import __version__, kernel
+from cgexporter.correlate.events import EventWatcher
 from cgexporter.correlate.identity import Correlator, View, owns_below, rank
+from cgexporter.correlate.limits import Limits, with_root
 from cgexporter.hierarchies import find
 from cgexporter.kernel import Missing
-from cgexporter.metrics import METRICS, Level
+from cgexporter.metric import Level, Metric
+from cgexporter.metrics import DEFAULT_COLLECTORS, METRICS
 from cgexporter.model import Snapshot
 from cgexporter.publish import Format, Publisher
 from cgexporter.scan import Scanner, ScanTimeoutError
+from cgexporter.sources import files_in
+
+if TYPE_CHECKING:  # imported where it is asked for
+    from cgexporter.cadvisor import CadvisorPublisher
 
 log = logging.getLogger(__name__)
+
+
+class Names(enum.Enum):
+    """Whose metric names are served."""
+
+    CGEXPORTER = "cgexporter"
+    CADVISOR = "cadvisor"
+    BOTH = "both"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +45,11 @@ class Settings:
     procfs: str = "/proc"
     max_open_files: int = 50_000
     max_cgroups: int = 10_000
-    collectors: frozenset[str] = frozenset(row.collector for row in METRICS)
+    collectors: frozenset[str] = DEFAULT_COLLECTORS
     levels: Sequence[Level] = tuple(Level)
+    # Of a collector that is not named here, all levels are published.
+    collector_levels: Mapping[str, Sequence[Level]] = field(default_factory=dict)
+    names: Names = Names.CGEXPORTER
 
 
 @dataclass(slots=True)
@@ -53,18 +73,41 @@ class Exporter:
     """
 
     def __init__(self, settings: Settings) -> None:
-        rows = [row for row in METRICS if row.collector in settings.collectors]
+        rows = _rows(settings)
+        own = settings.names is not Names.CADVISOR
+        published = rows if own else []
+        self._cadvisor = _cadvisor(settings)
+        needed = {row.name for row in published} | (
+            self._cadvisor.needs if self._cadvisor else set()
+        )
+        wanted = {
+            (row.section, file)
+            for row in METRICS
+            if row.name in needed
+            for source in (row.v2, row.v1)
+            for file in files_in(row.section, source or "")
+        }
         hierarchies = find(settings.cgroupfs, settings.procfs)
         self.scanner = Scanner(
             hierarchies,
-            sections=list(dict.fromkeys(row.section for row in rows)),
+            sections=list(dict.fromkeys(section for section, _ in wanted)),
+            wants=lambda section, file: (section, file) in wanted,
             rank=rank,
             owns_below=owns_below,
             max_cgroups=settings.max_cgroups,
             max_open_files=kernel.raise_descriptor_limit(settings.max_open_files),
         )
+        self._sections = frozenset(
+            {section for section, _ in wanted} | {row.section for row in published}
+        )
+        self._counts_events = any(row.section == "kept" for row in rows)
         self._correlator = Correlator(hierarchies)
-        self._publisher = Publisher(rows, settings.levels)
+        self._limits = Limits()
+        self._publisher = Publisher(published, settings.levels) if own else None
+        self._births: dict[str, tuple[int, float]] = {}
+        self.hierarchies = hierarchies
+        self._max_cgroups = settings.max_cgroups
+        self.watcher: EventWatcher | None = None
         self.status = Status(Counter(), Counter())
 
     @property
@@ -98,15 +141,76 @@ class Exporter:
 
     def correlate(self, snapshot: Snapshot) -> View:
         """Give each cgroup of a snapshot its owner."""
-        return self._correlator.correlate(snapshot)
+        view = self._correlator.correlate(with_root(snapshot, self._sections))
+        if "effective" in self._sections:
+            view = self._limits.act_on(view)
+        return self.watcher.update(view) if self.watcher else view
+
+    def watch(self) -> None:
+        """Count from now on what happens between scans."""
+        if not self._counts_events:
+            return
+        try:
+            self.watcher = EventWatcher(self.hierarchies, rank, self._max_cgroups)
+        except OSError as exc:
+            log.warning("what happens between scans is not seen: %s", exc)
+            return
+        self.watcher.start()
 
     def render(self, view: View, form: Format) -> str:
         """Render the metrics of a view's containers, pods and cgroups."""
-        return self._publisher.render(view, form)
+        page = self._publisher.render(view, form) if self._publisher else ""
+        if self._cadvisor:
+            page += self._cadvisor.render(view, self._find_births(view.snapshot), form)
+        return page
+
+    def _find_births(self, snapshot: Snapshot) -> Mapping[str, float]:
+        """When each cgroup was made, as it looked when it was seen first."""
+        births: dict[str, tuple[int, float]] = {}
+        for path, cgroup in snapshot.cgroups.items():
+            known = self._births.get(path)
+            if known is None or known[0] != cgroup.inode:
+                places = (tree.directory(path) for tree in self.hierarchies.all)
+                found = [time for place in places if (time := kernel.made(place)) is not None]
+                if not found:
+                    continue
+                known = (cgroup.inode, min(found))
+            births[path] = known
+        self._births = births
+        return {path: time for path, (_, time) in births.items()}
 
     def close(self) -> None:
         """Close every kernel file."""
+        if self.watcher:
+            self.watcher.close()
+            self.watcher = None
         self.scanner.close()
+
+
+def _cadvisor(settings: Settings) -> "CadvisorPublisher | None":
+    """What serves cAdvisor's names, where they are asked for."""
+    if settings.names is Names.CGEXPORTER:
+        return None
+    from cgexporter.cadvisor import FAMILIES, CadvisorPublisher
+
+    return CadvisorPublisher(
+        [f for f in FAMILIES if not f.collector or f.collector in settings.collectors],
+        __version__,
+    )
+
+
+def _rows(settings: Settings) -> list[Metric]:
+    """The rows to publish, each for the levels to publish it for."""
+    chosen = settings.collector_levels
+    return [
+        row._replace(
+            levels=tuple(
+                level for level in row.levels if level in chosen.get(row.collector, row.levels)
+            )
+        )
+        for row in METRICS
+        if row.collector in settings.collectors
+    ]
 
 
 def support_reason(snapshot: Snapshot, file: str) -> str:

@@ -11,8 +11,13 @@ from cgexporter.parse.formats import ParseError
 from cgexporter.parse.proc import Mount, parse_cgroup_mounts
 
 _KERNEL_PLACE = "/sys/fs/cgroup"
-# Controllers whose files are read. A hierarchy that has none of them is not walked.
-_CONTROLLERS = frozenset({"cpu", "cpuacct", "cpuset", "memory", "blkio", "pids", "freezer"})
+# Controllers whose files are read. A hierarchy that has none of them is not looked at.
+_CONTROLLERS = frozenset(
+    {
+        *("cpu", "cpuacct", "cpuset", "memory", "blkio", "pids", "freezer"),
+        *("hugetlb", "rdma", "misc"),
+    }
+)
 
 
 class NoHierarchyError(Exception):

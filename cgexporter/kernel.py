@@ -7,7 +7,9 @@ proc(5); fs/kernfs/file.c and fs/seq_file.c for how a read ends.
 import contextlib
 import enum
 import errno
+import itertools
 import os
+import re
 import resource
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +18,10 @@ from collections.abc import Set as AbstractSet
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FIRST_SIZE = 4096
+# Lists of many records, which one read() may end between two: never held open.
+_LISTS = frozenset({"cgroup.procs", "cgroup.threads", "tasks"})
+_HUGE_PAGES = re.compile(r"hugetlb\.(\w+)\.(?:current|usage_in_bytes)")
+_CGROUPS_FOR_SIZES = 8
 # Descriptors kept free for sockets, logs and libraries.
 _RESERVED_DESCRIPTORS = 256
 
@@ -138,6 +144,36 @@ def read_path(path: str) -> Content:
         return reason(exc)
 
 
+def oom_eventfd(directory_path: str) -> int:
+    """Ask v1's memory controller to signal when the OOM killer begins in a cgroup.
+
+    Source: cgroup-v1/memory.rst, "OOM Control"; mm/memcontrol-v1.c, memcg_write_event_control.
+
+    Returns:
+        A descriptor that becomes readable, also when the cgroup is removed; -1 where the
+        cgroup is gone, or may not be asked: that takes a write, though to no setting.
+    """
+    eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    try:
+        oom_control = os.open(f"{directory_path}/memory.oom_control", _READ_FLAGS)
+        try:
+            flags = os.O_WRONLY | os.O_CLOEXEC
+            control = os.open(f"{directory_path}/cgroup.event_control", flags)
+            try:
+                os.write(control, f"{eventfd} {oom_control}".encode())
+            finally:
+                os.close(control)
+        finally:
+            os.close(oom_control)
+    except OSError as exc:
+        os.close(eventfd)
+        refused = (errno.EROFS, errno.EINVAL, errno.ENOENT, errno.ENOTDIR)
+        if exc.errno not in refused:
+            reason(exc)
+        return -1
+    return eventfd
+
+
 def read_link(dir_fd: int, name: str) -> str | Missing:
     """Read a symbolic link of /proc/PID (its namespaces); needs ptrace access to it."""
     try:
@@ -156,6 +192,37 @@ def inode(path: str) -> int | Missing:
         return Missing.ABSENT
     except OSError as exc:
         return reason(exc)
+
+
+def huge_page_sizes(tree: str) -> set[str]:
+    """The sizes that name the files of the hugetlb controller, such as 2MB.
+
+    The root has none of them on v2. Its children have the controller all or none.
+    """
+    try:
+        with os.scandir(tree) as entries:
+            children = (entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+            places = [tree, *itertools.islice(children, _CGROUPS_FOR_SIZES)]
+        names = [name for place in places for name in os.listdir(place)]
+    except OSError as exc:
+        if exc.errno not in _VANISHED:
+            raise
+        return set()
+    return {match[1] for name in names if (match := _HUGE_PAGES.fullmatch(name))}
+
+
+def made(path: str) -> float | None:
+    """When a cgroup's directory changed last, in seconds since the epoch; None: it is gone.
+
+    While it has no children that is when it was made.
+    """
+    try:
+        return os.stat(path).st_mtime
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as exc:
+        reason(exc)
+        return None
 
 
 def memory_pages() -> tuple[int, int]:
@@ -341,16 +408,19 @@ def is_due(count: int) -> bool:
 
 
 class File:
-    """One file of one cgroup: its latest content, and the descriptor it is read through."""
+    """One file of one cgroup: its latest content, and the descriptor it is read through.
 
-    __slots__ = ("changed", "content", "fd", "name", "size")
+    `version` counts the contents, so that each of several readers knows which it has seen.
+    """
+
+    __slots__ = ("content", "fd", "name", "size", "version")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.fd = -1
         self.size = _FIRST_SIZE
         self.content: Content = Missing.ABSENT
-        self.changed = True
+        self.version = 1
 
     def _open(self, dir_fd: int, descriptors: Descriptors) -> Content:
         try:
@@ -359,12 +429,13 @@ class File:
             return Missing.ABSENT if _exists(dir_fd, "cgroup.procs") else Missing.GONE
         except OSError as exc:
             return reason(exc)
+        is_list = self.name in _LISTS
         try:
-            content: Content = _pread_whole(fd, self.size)
+            content: Content = _read_to_end(fd) if is_list else _pread_whole(fd, self.size)
         except OSError as exc:
             content = reason(exc)
         finally:
-            if descriptors.take():
+            if not is_list and descriptors.take():
                 self.fd = fd
             else:
                 os.close(fd)
@@ -397,7 +468,7 @@ class Directory:
             outcomes.add(file.name, file.content)
 
     def refresh(self, descriptors: Descriptors) -> bool:
-        """Read every file; each one's `changed` says whether its content is new.
+        """Read every file; each one's `version` grows where its content is new.
 
         Returns:
             False when the cgroup is gone.
@@ -446,7 +517,7 @@ class Directory:
             self._outcomes.add(file.name, file.content, -1)
             self._outcomes.add(file.name, content)
         file.content = content
-        file.changed = True
+        file.version += 1
 
     def close(self, descriptors: Descriptors) -> None:
         """Let every descriptor go, and count its files no more."""

@@ -1,72 +1,15 @@
 """The metric table: one row a metric, published for containers, pods and cgroups.
 
-`describe()`, docs/METRICS.md, the output and its tests all read these rows.
+`describe()`, docs/METRICS.md, the output and its tests all read these rows. Here are those of
+collectors that are on by default, `metrics_optional` has the others.
 """
 
-import enum
 from typing import NamedTuple
 
-PREFIX = "cgexporter"
+from cgexporter.metric import COUNTER, GAUGE, PREFIX, Kind, Level, Metric
+from cgexporter.metrics_optional import OPTIONAL
 
-
-class Kind(enum.Enum):
-    """Types of the exposition formats."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    INFO = "info"
-
-
-class Level(enum.Enum):
-    """What a series is about; it stands in front of a row's name."""
-
-    CONTAINER = "container"
-    POD = "pod"
-    CGROUP = "cgroup"
-
-
-class Metric(NamedTuple):
-    """One row.
-
-    Attributes:
-        name: without prefix, level and ``_total``; ends with the unit where there is one.
-        unit: base unit, "" for a plain count.
-        field: section and field of `model.Cgroup`. A value of None gives no sample.
-        v2, v1: kernel file and key; None where that version does not count it.
-        since: first kernel that has the v2 file and key.
-        collector: the group that ``--no-collector.NAME`` switches off.
-        label: the label that tells the elements of a section of many (a device), or "".
-    """
-
-    name: str
-    kind: Kind
-    unit: str
-    field: str
-    v2: str | None
-    v1: str | None
-    since: str
-    help: str
-    collector: str
-    label: str = ""
-
-    @property
-    def section(self) -> str:
-        """The section of `model.Cgroup` it is read from."""
-        return self.field.partition(".")[0]
-
-    @property
-    def attribute(self) -> str:
-        """The field of that section."""
-        return self.field.partition(".")[2]
-
-    def family(self, level: Level) -> str:
-        """Name of the family on a level, without ``_total``."""
-        return f"{PREFIX}_{level.value}_{self.name}"
-
-
-COUNTER, GAUGE = Kind.COUNTER, Kind.GAUGE
-
-METRICS: tuple[Metric, ...] = (
+_DEFAULT: tuple[Metric, ...] = (
     Metric(
         "cpu_usage_seconds",
         COUNTER,
@@ -190,17 +133,6 @@ METRICS: tuple[Metric, ...] = (
         collector="cpu",
     ),
     Metric(
-        "cpu_burst_limit_seconds",
-        GAUGE,
-        "seconds",
-        "cpu.burst_limit_seconds",
-        v2="cpu.max.burst",
-        v1="cpu.cfs_burst_us",
-        since="5.14",
-        help="CPU time that may be saved up and used above the quota.",
-        collector="cpu",
-    ),
-    Metric(
         "cpu_weight",
         GAUGE,
         "",
@@ -223,17 +155,6 @@ METRICS: tuple[Metric, ...] = (
         collector="cpu",
     ),
     Metric(
-        "cpu_idle",
-        GAUGE,
-        "",
-        "cpu.idle",
-        v2="cpu.idle",
-        v1="cpu.idle",
-        since="5.15",
-        help="1 where the cgroup runs only when no other wants to (SCHED_IDLE).",
-        collector="cpu",
-    ),
-    Metric(
         "cpuset_cpus",
         GAUGE,
         "",
@@ -242,17 +163,6 @@ METRICS: tuple[Metric, ...] = (
         v1="cpuset.effective_cpus",
         since="5.0",
         help="CPUs that tasks may run on, after what ancestors allow.",
-        collector="cpuset",
-    ),
-    Metric(
-        "cpuset_mems",
-        GAUGE,
-        "",
-        "cpuset.mems",
-        v2="cpuset.mems.effective",
-        v1="cpuset.effective_mems",
-        since="5.0",
-        help="Memory nodes that tasks may use, after what ancestors allow.",
         collector="cpuset",
     ),
     Metric(
@@ -389,39 +299,6 @@ METRICS: tuple[Metric, ...] = (
         collector="memory",
     ),
     Metric(
-        "memory_low_bytes",
-        GAUGE,
-        "bytes",
-        "memory.low_bytes",
-        v2="memory.low",
-        v1=None,
-        since="4.5",
-        help="Memory use that is protected from reclaim if others have some; +Inf is all.",
-        collector="memory",
-    ),
-    Metric(
-        "memory_min_bytes",
-        GAUGE,
-        "bytes",
-        "memory.min_bytes",
-        v2="memory.min",
-        v1=None,
-        since="4.18",
-        help="Memory use that is never reclaimed; +Inf is all.",
-        collector="memory",
-    ),
-    Metric(
-        "memory_soft_limit_bytes",
-        GAUGE,
-        "bytes",
-        "memory.soft_limit_bytes",
-        v2=None,
-        v1="memory.soft_limit_in_bytes",
-        since="4.5",
-        help="Memory use above which the cgroup is reclaimed from first; +Inf is no limit.",
-        collector="memory",
-    ),
-    Metric(
         "memory_swap_current_bytes",
         GAUGE,
         "bytes",
@@ -554,6 +431,17 @@ METRICS: tuple[Metric, ...] = (
         collector="memory",
     ),
     Metric(
+        "memory_active_file_bytes",
+        GAUGE,
+        "bytes",
+        "memory.active_file_bytes",
+        v2="memory.stat active_file",
+        v1="memory.stat total_active_file",
+        since="4.5",
+        help="Page cache that was used again lately.",
+        collector="memory",
+    ),
+    Metric(
         "memory_slab_reclaimable_bytes",
         GAUGE,
         "bytes",
@@ -573,6 +461,28 @@ METRICS: tuple[Metric, ...] = (
         v1=None,
         since="4.5",
         help="Kernel objects that reclaim cannot drop.",
+        collector="memory",
+    ),
+    Metric(
+        "memory_scanned_pages",
+        COUNTER,
+        "",
+        "memory.scanned_pages",
+        v2="memory.stat pgscan",
+        v1=None,
+        since="4.13",
+        help="Pages that reclaim looked at.",
+        collector="memory",
+    ),
+    Metric(
+        "memory_reclaimed_pages",
+        COUNTER,
+        "",
+        "memory.reclaimed_pages",
+        v2="memory.stat pgsteal",
+        v1=None,
+        since="4.13",
+        help="Pages that reclaim took.",
         collector="memory",
     ),
     Metric(
@@ -687,70 +597,14 @@ METRICS: tuple[Metric, ...] = (
         collector="memory",
     ),
     Metric(
-        "memory_events_local_low",
+        "memory_events_sock_throttled",
         COUNTER,
         "",
-        "memory.events_local_low",
-        v2="memory.events.local low",
+        "memory.events_sock_throttled",
+        v2="memory.events sock_throttled",
         v1=None,
-        since="5.2",
-        help="Times memory below the low protection was reclaimed, in the cgroup itself.",
-        collector="memory",
-    ),
-    Metric(
-        "memory_events_local_high",
-        COUNTER,
-        "",
-        "memory.events_local_high",
-        v2="memory.events.local high",
-        v1=None,
-        since="5.2",
-        help="Times tasks were slowed down for exceeding memory.high, in the cgroup itself.",
-        collector="memory",
-    ),
-    Metric(
-        "memory_events_local_max",
-        COUNTER,
-        "",
-        "memory.events_local_max",
-        v2="memory.events.local max",
-        v1=None,
-        since="5.2",
-        help="Times memory use was about to exceed the limit, in the cgroup itself.",
-        collector="memory",
-    ),
-    Metric(
-        "memory_events_local_oom",
-        COUNTER,
-        "",
-        "memory.events_local_oom",
-        v2="memory.events.local oom",
-        v1=None,
-        since="5.2",
-        help="Times the limit was reached and an allocation was about to fail, in the "
-        "cgroup itself.",
-        collector="memory",
-    ),
-    Metric(
-        "memory_events_local_oom_kill",
-        COUNTER,
-        "",
-        "memory.events_local_oom_kill",
-        v2="memory.events.local oom_kill",
-        v1="memory.oom_control oom_kill",
-        since="5.2",
-        help="Processes killed by the OOM killer, in the cgroup itself.",
-        collector="memory",
-    ),
-    Metric(
-        "memory_events_local_oom_group_kill",
-        COUNTER,
-        "",
-        "memory.events_local_oom_group_kill",
-        v2="memory.events.local oom_group_kill",
-        v1=None,
-        since="5.17",
-        help="Times the whole cgroup was killed by the OOM killer, in the cgroup itself.",
+        since="6.19",
+        help="Times network sockets were throttled for lack of memory, in the cgroup or below.",
         collector="memory",
     ),
     Metric(
@@ -913,7 +767,113 @@ METRICS: tuple[Metric, ...] = (
         help="Removed cgroups below that still hold memory.",
         collector="cgroup",
     ),
+    Metric(
+        "effective_cpu_limit_cores",
+        GAUGE,
+        "cores",
+        "effective.cpu_limit_cores",
+        v2="least of cpu.max here and above, cpuset.cpus.effective and the machine's CPUs",
+        v1="least of cpu.cfs_quota_us / cpu.cfs_period_us here and above, cpuset.effective_cpus "
+        "and the machine's CPUs",
+        since="4.15",
+        help="CPU limit as it acts: the least of the cgroup's own, its ancestors', its cpuset and"
+        " the machine.",
+        collector="limits",
+    ),
+    Metric(
+        "effective_memory_limit_bytes",
+        GAUGE,
+        "bytes",
+        "effective.memory_limit_bytes",
+        v2="least of memory.max here and above and the machine's memory",
+        v1="least of memory.limit_in_bytes here and above and the machine's memory",
+        since="4.5",
+        help="Memory limit as it acts: the least of the cgroup's own, its ancestors' and the "
+        "machine.",
+        collector="limits",
+    ),
+    Metric(
+        "effective_pids_limit",
+        GAUGE,
+        "",
+        "effective.pids_limit",
+        v2="least of pids.max here and above and the machine's",
+        v1="least of pids.max here and above and the machine's",
+        since="4.3",
+        help="Limit of tasks as it acts: the least of the cgroup's own, its ancestors' and the "
+        "machine.",
+        collector="limits",
+    ),
+    Metric(
+        "oom_kills",
+        COUNTER,
+        "",
+        "kept.oom_kills",
+        v2="memory.events oom_kill",
+        v1="memory.oom_control oom_kill",
+        since="4.13",
+        help="Processes killed by the OOM killer in the cgroup itself and in its containers, "
+        "those that were removed included, since the exporter saw it.",
+        collector="events",
+        levels=(Level.POD, Level.CGROUP),
+    ),
+    Metric(
+        "memory_high_breaches",
+        COUNTER,
+        "",
+        "kept.memory_high_breaches",
+        v2="memory.events high",
+        v1=None,
+        since="4.5",
+        help="Times tasks were slowed down for exceeding memory.high in the cgroup itself and in "
+        "its containers, those that were removed included, since the exporter saw it.",
+        collector="events",
+        levels=(Level.POD, Level.CGROUP),
+    ),
+    Metric(
+        "pids_limit_hits",
+        COUNTER,
+        "",
+        "kept.pids_limit_hits",
+        v2="pids.events max",
+        v1="pids.events max",
+        since="4.8",
+        help="Times the limit of tasks refused a fork in the cgroup itself and in its containers,"
+        " those that were removed included, since the exporter saw it.",
+        collector="events",
+        levels=(Level.POD, Level.CGROUP),
+    ),
+    Metric(
+        "last_oom_kill_timestamp_seconds",
+        GAUGE,
+        "seconds",
+        "kept.last_oom_kill_timestamp_seconds",
+        v2="memory.events oom_kill",
+        v1="memory.oom_control oom_kill",
+        since="4.13",
+        help="When the exporter last saw a process killed by the OOM killer there, in seconds "
+        "since the epoch.",
+        collector="events",
+    ),
 )
+
+__all__ = [
+    "COLLECTORS",
+    "COUNTER",
+    "DEFAULT_COLLECTORS",
+    "GAUGE",
+    "METRICS",
+    "OWN",
+    "PREFIX",
+    "Kind",
+    "Level",
+    "Metric",
+    "Own",
+]
+
+METRICS = (*_DEFAULT, *OPTIONAL)
+DEFAULT_COLLECTORS = frozenset(row.collector for row in _DEFAULT)
+COLLECTORS = tuple(dict.fromkeys(row.collector for row in METRICS))
 
 
 class Own(NamedTuple):
@@ -986,6 +946,28 @@ OWN: tuple[Own, ...] = (
         "",
         ("file",),
         "Cgroups of the last scan whose file may not be read with these privileges.",
+    ),
+    Own(
+        "machine_oom_kills",
+        COUNTER,
+        "",
+        (),
+        "Processes killed for lack of memory anywhere on the machine.",
+    ),
+    Own("watches", GAUGE, "", (), "Kernel files and directories watched for events."),
+    Own(
+        "watches_missing",
+        GAUGE,
+        "",
+        ("reason",),
+        "Watches that could not be set: what happens there shows at the next scan.",
+    ),
+    Own(
+        "watch_overflows",
+        COUNTER,
+        "",
+        (),
+        "Times the kernel dropped notifications; every cgroup was read then.",
     ),
     Own("open_files", GAUGE, "", (), "Kernel files held open between scans."),
 )

@@ -10,6 +10,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from cgexporter import kernel
+from cgexporter.correlate.events import EventWatcher
 from cgexporter.correlate.identity import View
 from cgexporter.exporter import (
     Exporter,
@@ -20,7 +21,8 @@ from cgexporter.exporter import (
     support_reason,
 )
 from cgexporter.kernel import Missing
-from cgexporter.metrics import OWN, Kind
+from cgexporter.metric import Kind
+from cgexporter.metrics import OWN
 from cgexporter.publish import Format
 
 Samples = Iterable[tuple[Sequence[str], float]]
@@ -29,8 +31,10 @@ Samples = Iterable[tuple[Sequence[str], float]]
 class OwnCollector(Collector):
     """Yields the families of `metrics.OWN` for one page."""
 
-    def __init__(self, status: Status, view: View, open_files: int) -> None:
-        self._values = _values(status, view, open_files)
+    def __init__(
+        self, status: Status, view: View, open_files: int, watcher: EventWatcher | None = None
+    ) -> None:
+        self._values = {**_values(status, view, open_files), **_watches(watcher)}
 
     def collect(self) -> Iterator[Metric]:
         """The families, in the order of the table."""
@@ -72,7 +76,22 @@ def _values(status: Status, view: View, open_files: int) -> Mapping[str, Samples
             for file, support in snapshot.files.items()
             if support.missing.get(Missing.DENIED)
         ],
+        "machine_oom_kills": _known(snapshot.machine.oom_kills),
         "open_files": [((), open_files)],
+    }
+
+
+def _known(value: float | None) -> Samples:
+    return [] if value is None else [((), value)]
+
+
+def _watches(watcher: EventWatcher | None) -> Mapping[str, Samples]:
+    if watcher is None:
+        return {"watches": [], "watches_missing": [], "watch_overflows": []}
+    return {
+        "watches": [((), watcher.watches)],
+        "watches_missing": [((why.value,), n) for why, n in watcher.missing.items()],
+        "watch_overflows": [((), watcher.overflows)],
     }
 
 
@@ -111,7 +130,7 @@ class ProcessCollector(Collector):
 def page(exporter: Exporter, view: View, form: Format) -> bytes:
     """A whole page of metrics: the host's, then the exporter's own and its process's."""
     registry = CollectorRegistry()
-    registry.register(OwnCollector(exporter.status, view, exporter.open_files))
+    registry.register(OwnCollector(exporter.status, view, exporter.open_files, exporter.watcher))
     registry.register(ProcessCollector())
     generate = openmetrics.generate_latest if form is Format.OPENMETRICS else generate_latest
     own: bytes = generate(registry)

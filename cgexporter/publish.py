@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from cgexporter.correlate.identity import Container, Pod, View
-from cgexporter.metrics import METRICS, PREFIX, Kind, Level, Metric
+from cgexporter.metric import PREFIX, Kind, Level, Metric
+from cgexporter.metrics import METRICS
 from cgexporter.model import Cgroup
+from cgexporter.model.effective import Effective
 
 
 class Format(enum.Enum):
@@ -82,6 +84,7 @@ class _Subject:
     info: str
     sections: dict[str, object] = field(default_factory=dict)
     texts: dict[str, list[_Texts]] = field(default_factory=dict)
+    setters: tuple[Effective | None, str] = (None, "")
 
 
 class _Section:
@@ -107,7 +110,7 @@ class _Section:
                     labels(
                         [
                             *subject.pairs,
-                            (self._label, devices.get(element.device, element.device)),
+                            (self._label, _label_of(element, self._label, devices)),
                         ]
                     ),
                     element,
@@ -128,10 +131,16 @@ class _Section:
         ]
 
 
-def _sections(rows: Iterable[Metric]) -> list[_Section]:
+def _label_of(element: object, label: str, devices: Mapping[str, str]) -> str:
+    value: str = getattr(element, label)
+    return devices.get(value, value) if label == "device" else value
+
+
+def _sections(rows: Iterable[Metric], level: Level) -> list[_Section]:
     by_section: dict[str, list[Metric]] = {}
     for row in rows:
-        by_section.setdefault(row.section, []).append(row)
+        if level in row.levels:
+            by_section.setdefault(row.section, []).append(row)
     return [_Section(name, its) for name, its in by_section.items()]
 
 
@@ -179,6 +188,9 @@ INFOS = (
     (Level.CONTAINER, "A container: its full ID, runtime, cgroup, pod and QoS class."),
     (Level.POD, "A pod: its cgroup and QoS class."),
 )
+LIMITS_INFO = (
+    "What sets the limit that acts: self, an ancestor by its path, the cpuset or the machine."
+)
 
 
 class Publisher:
@@ -193,7 +205,8 @@ class Publisher:
         self, rows: Sequence[Metric] = METRICS, levels: Sequence[Level] = tuple(Level)
     ) -> None:
         self._levels = levels
-        self._sections = _sections(rows)
+        self._sections = {level: _sections(rows, level) for level in levels}
+        self._tells_limits = any(row.section == "effective" for row in rows)
         self._subjects: dict[str, _Subject] = {}
         self._devices: Mapping[str, str] = {}
 
@@ -215,14 +228,15 @@ class Publisher:
         self._subjects = subjects
         parts: list[str] = []
         for level in self._levels:
-            for section in self._sections:
+            for section in self._sections[level]:
                 self._families(level, section, by_level[level], form, parts)
         for level, text in INFOS:
-            infos = [subject.info for subject, _ in by_level[level]]
-            if level in self._levels and infos:
-                family = f"{PREFIX}_{level.value}"
-                parts.append(header(family, Kind.INFO, "", text, form))
-                parts += _lines(f"{family}_info", infos)
+            if level in self._levels:
+                infos = [subject.info for subject, _ in by_level[level]]
+                _info(f"{PREFIX}_{level.value}", text, infos, form, parts)
+        for level in self._levels if self._tells_limits else ():
+            setters = [_setters(subject, cgroup) for subject, cgroup in by_level[level]]
+            _info(f"{PREFIX}_{level.value}_limits", LIMITS_INFO, setters, form, parts)
         return "".join(parts)
 
     def _families(
@@ -247,6 +261,27 @@ class Publisher:
                 sample = family + "_total" if row.kind is Kind.COUNTER else family
                 parts.append(header(family, row.kind, row.unit, row.help, form))
                 parts += _lines(sample, texts)
+
+
+def _info(family: str, text: str, infos: Sequence[str], form: Format, parts: list[str]) -> None:
+    """An info family, where it has a sample."""
+    infos = list(filter(None, infos))
+    if infos:
+        parts.append(header(family, Kind.INFO, "", text, form))
+        parts += _lines(f"{family}_info", infos)
+
+
+def _setters(subject: _Subject, cgroup: Cgroup) -> str:
+    """What sets a cgroup's limits, as labels; "" where none is known."""
+    effective = cgroup.effective
+    if effective is not subject.setters[0]:
+        text = ""
+        if effective is not None:
+            by = (effective.cpu_limit_by, effective.memory_limit_by, effective.pids_limit_by)
+            pairs = tuple(zip(("cpu", "memory", "pids"), by, strict=True))
+            text = f"{labels((*subject.pairs, *pairs))} 1\n" if any(by) else ""
+        subject.setters = (effective, text)
+    return subject.setters[1]
 
 
 def _lines(sample: str, texts: Sequence[str]) -> tuple[str, str]:

@@ -4,19 +4,23 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cgexporter import kernel
 from cgexporter.hierarchies import Hierarchies, Hierarchy
 from cgexporter.kernel import Descriptors, Directory, File, Missing, Outcomes, Walker
+from cgexporter.machine import MachineReader
 from cgexporter.model import SECTIONS, Cgroup, FileSupport, Mode, Snapshot
 from cgexporter.parse.formats import ParseError
 from cgexporter.parse.proc import parse_partitions
-from cgexporter.sources import Source, sources_of
+from cgexporter.sources import Source, Wants, sources_of
+from cgexporter.sources import everything as every_file
 
 log = logging.getLogger(__name__)
 
 Rank = Callable[[str], int | None]
+# Cgroups with it are no containers and no pods.
+_LAST_RANK = 2
 
 
 class ScanTimeoutError(Exception):
@@ -36,17 +40,18 @@ class _Part:
     source: Source
     files: Sequence[File]
     parsed: list[object]
+    seen: list[int]  # the version of each file that was parsed
     built: object = None
     leaf: bool = False
 
-    def build(self, leaf: bool, errors: Counter[str], path: str) -> object:
+    def build(self, leaf: bool, run: "_Run", path: str) -> object:
         """Parse what changed; the section is the same object where nothing did."""
         changed = self.built is None or leaf != self.leaf
         for index, file in enumerate(self.files):
-            if not file.changed:
+            if file.version == self.seen[index]:
                 continue
             changed = True
-            file.changed = False
+            self.seen[index] = file.version
             content = file.content
             if isinstance(content, Missing):
                 self.parsed[index] = None
@@ -55,14 +60,16 @@ class _Part:
                 self.parsed[index] = self.source.files[index].parse(content)
             except ParseError as exc:
                 self.parsed[index] = None
-                file.changed = True  # say it again in the next scan
-                if not errors[file.name]:
-                    log.warning("%s in cgroup %r: %s", file.name, path, exc)
-                errors[file.name] += 1
+                self.seen[index] = 0  # say it again in the next scan
+                run.note_error(file, path, exc)
         if changed:
             self.leaf = leaf
             self.built = self.source.make(self.parsed, leaf)
         return self.built
+
+
+def _new_part(source: Source, files: Sequence[File]) -> _Part:
+    return _Part(source, files, [None] * len(files), [0] * len(files))
 
 
 class _Watched:
@@ -90,7 +97,7 @@ class _Watched:
                 else:
                     chosen.append(File(wanted.name))
             if any(wanted.hierarchy in where for wanted in source.files):
-                self.parts.append((source.section, _Part(source, chosen, [None] * len(chosen))))
+                self.parts.append((source.section, _new_part(source, chosen)))
         self.directories = [
             Directory(hierarchy.directory(path), where[hierarchy], named.values(), outcomes)
             for hierarchy, named in files.items()
@@ -101,7 +108,7 @@ class _Watched:
         for directory in self.directories:
             if not directory.refresh(run.descriptors):
                 return None
-        sections = {name: part.build(leaf, run.parse_errors, path) for name, part in self.parts}
+        sections = {name: part.build(leaf, run, path) for name, part in self.parts}
         last = self.cgroup
         if (
             last is not None
@@ -126,6 +133,16 @@ class _Run:
     descriptors: Descriptors
     parse_errors: Counter[str]
     skipped: int = 0
+    odd: set[int] = field(default_factory=set)
+
+    def note_error(self, file: File, path: str, exc: ParseError) -> None:
+        """Count a file that has not its format, once however many sections it is part of."""
+        if id(file) in self.odd:
+            return
+        self.odd.add(id(file))
+        if not self.parse_errors[file.name]:
+            log.warning("%s in cgroup %r: %s", file.name, path, exc)
+        self.parse_errors[file.name] += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +156,28 @@ class Found:
     began: float  # on time.monotonic
 
 
+def _add_ancestors(
+    found: dict[str, tuple[dict[Hierarchy, int], bool]],
+    wanted: dict[str, int],
+    between: Mapping[str, tuple[dict[Hierarchy, int], bool]],
+) -> None:
+    """Add the cgroups between a container or pod and the root that are not wanted themselves."""
+    if not between:
+        return
+    for path in [path for path in found if wanted[path] < _LAST_RANK]:
+        while (path := path.rpartition("/")[0]) and path not in found:
+            if path in between:
+                found[path] = between[path]
+                wanted[path] = _LAST_RANK
+
+
 class Scanner:
     """Reads a host's cgroups; keeps their files open from one scan to the next.
 
     Args:
         hierarchies: where the host's cgroups are.
         sections: the sections of `Cgroup` to read.
+        wants: which files of them to read.
         rank: which paths to read: None is not at all, and where there are more than
             `max_cgroups` the smaller number goes first. 0 is for containers: what is inside
             them is looked for in one hierarchy and not in each.
@@ -159,6 +192,7 @@ class Scanner:
         hierarchies: Hierarchies,
         *,
         sections: Sequence[str] = SECTIONS,
+        wants: Wants = every_file,
         rank: Rank = everything,
         owns_below: Callable[[str], bool] = lambda _: False,
         max_cgroups: int = 10_000,
@@ -166,13 +200,18 @@ class Scanner:
         max_open_files: int = 0,
     ) -> None:
         self._hierarchies = hierarchies
-        self._sources = [s for s in sources_of(hierarchies) if s.section in sections]
+        self._sources = [s for s in sources_of(hierarchies, wants) if s.section in sections]
         self._rank = rank
         self._ranks: dict[str, int | None] = {}
         self._owns_below = owns_below
         self._max_cgroups = max_cgroups
         self._max_below = max_below
-        self._walkers = [(tree, Walker(tree.mount_point)) for tree in hierarchies.all]
+        used = {file.hierarchy for source in self._sources for file in source.files}
+        used.add(hierarchies.unified or hierarchies.all[0])
+        self._walkers = [
+            (tree, Walker(tree.mount_point)) for tree in hierarchies.all if tree in used
+        ]
+        self._machine_facts = MachineReader(hierarchies.procfs)
         self._watched: dict[str, _Watched] = {}
         self._outcomes = Outcomes()
         self._warned_drop = False
@@ -226,6 +265,7 @@ class Scanner:
             parse_errors=run.parse_errors,
             skipped=run.skipped,
             dropped=found.dropped,
+            machine=self._machine_facts.read(),
         )
 
     def close(self) -> None:
@@ -248,6 +288,8 @@ class Scanner:
         ranks: dict[str, int | None] = {}
         wanted: dict[str, int] = {}
         leaves: set[str] = set()
+        # Not worth reading by themselves, unless a limit there acts on a container below.
+        between: dict[str, tuple[dict[Hierarchy, int], bool]] = {}
         dropped = skipped = 0
         for hierarchy, walker in self._walkers:
             leaves_here = leaves if hierarchy.root == "/" else frozenset[str]()
@@ -259,17 +301,18 @@ class Scanner:
                     ranks[path] = rank = known[path] if path in known else self._rank(path)
                     if rank is not None:
                         wanted[path] = rank
-                if path in wanted:
-                    where, leaf_elsewhere = found.get(path, ({}, True))
-                    where[hierarchy] = inode
-                    found[path] = (where, leaf and leaf_elsewhere)
-                    if leaf and not wanted[path]:
-                        leaves.add(path)
+                place = found if path in wanted else between
+                where, leaf_elsewhere = place.get(path, ({}, True))
+                where[hierarchy] = inode
+                place[path] = (where, leaf and leaf_elsewhere)
+                if leaf and wanted.get(path) == 0:
+                    leaves.add(path)
             dropped = max(dropped, walker.left_out)
             for error in walker.errors:
                 log.warning("a cgroup is skipped: %s", error)
             skipped += len(walker.errors)
         self._ranks = ranks
+        _add_ancestors(found, wanted, between)
         most = self._max_cgroups
         keep = sorted(found if len(found) <= most else self._most_wanted(wanted))
         dropped += len(found) - len(keep)

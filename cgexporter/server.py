@@ -405,6 +405,7 @@ async def serve(
         loop.add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(scrapes.close)
+        exporter.watch()
         stack.push_async_callback(server.close)
         listening = []
         for host, port in addresses:

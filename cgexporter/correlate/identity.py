@@ -244,6 +244,9 @@ def _view(
     # them it would count twice, so it is published as the cgroup it is.
     holders = {c.place.parent_path for c in containers} | {p.place.parent_path for p in pods}
     rest.extend(c.cgroup for c in containers if c.cgroup.path in holders)
+    outer = _pods_around(pods)
+    rest.extend(pod.cgroup for pod in pods if pod.cgroup.path in outer)
+    pods = [pod for pod in pods if pod.cgroup.path not in outer]
     rest.sort(key=lambda cgroup: cgroup.path)
     return View(
         snapshot=snapshot,
@@ -253,6 +256,19 @@ def _view(
         sandboxes=[c for c in found if c.cgroup.path in sandbox_paths],
         denied=any(c.process is not None and c.process.denied for c in found),
     )
+
+
+def _pods_around(pods: Sequence[Pod]) -> set[str]:
+    """Paths of the pods in whose containers others run: published as the cgroups they are."""
+    paths = {pod.cgroup.path for pod in pods}
+    around: set[str] = set()
+    for pod in pods:
+        path = pod.cgroup.path
+        while path:
+            path = path.rpartition("/")[0]
+            if path in paths:
+                around.add(path)
+    return around
 
 
 def _joined(found: Sequence[Container]) -> list[Container]:

@@ -25,18 +25,23 @@ def _without_none(values: Mapping[str, Json]) -> dict[str, Json]:
 
 def _sections(cgroup: Cgroup, devices: Mapping[str, str]) -> dict[str, Json]:
     sections: dict[str, Json] = {}
-    for name in SECTIONS:
+    for name in (*SECTIONS, "effective", "kept"):
         section = getattr(cgroup, name)
         if section is None:
             continue
-        if name == "io":
+        if not hasattr(section, "_asdict"):  # one element for each device, size, …
             sections[name] = [
-                {"name": devices.get(device.device), **_without_none(device._asdict())}
-                for device in section
+                {**_device_name(element, devices), **_without_none(element._asdict())}
+                for element in section
             ]
         else:
             sections[name] = _without_none(section._asdict())
     return sections
+
+
+def _device_name(element: object, devices: Mapping[str, str]) -> dict[str, Json]:
+    device = getattr(element, "device", None)
+    return {} if device is None else {"name": devices.get(device)}
 
 
 def _container(container: Container, devices: Mapping[str, str]) -> dict[str, Json]:

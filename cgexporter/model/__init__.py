@@ -5,11 +5,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cgexporter.kernel import Missing
-from cgexporter.model.cpu import Cpu
+from cgexporter.model.controllers import Controller, Hugetlb, Misc, Rdma
+from cgexporter.model.cpu import Cpu, CpuMore, OneCpu
+from cgexporter.model.effective import Effective
 from cgexporter.model.io import Io
+from cgexporter.model.io_more import IoBfq, IoCost, IoLimits
+from cgexporter.model.kept import Kept
+from cgexporter.model.machine import Machine
 from cgexporter.model.memory import Memory
+from cgexporter.model.memory_more import (
+    Kmem,
+    MemoryMore,
+    MemoryPaging,
+    MemoryPolicy,
+    Numa,
+    Swap,
+)
 from cgexporter.model.pressure import Pressure
-from cgexporter.model.tasks import Core, Cpuset, Pids
+from cgexporter.model.tasks import (
+    Core,
+    CoreMore,
+    Cpuset,
+    CpusetMore,
+    Pids,
+    PidsLocal,
+    Processes,
+)
 
 
 class Mode(enum.Enum):
@@ -39,10 +60,38 @@ class Cgroup:
     io: Io | None = None
     pids: Pids | None = None
     core: Core | None = None
+    cpu_more: CpuMore | None = None
+    each_cpu: tuple[OneCpu, ...] | None = None
+    cpuset_more: CpusetMore | None = None
+    memory_more: MemoryMore | None = None
+    memory_paging: MemoryPaging | None = None
+    memory_policy: MemoryPolicy | None = None
+    numa: Numa | None = None
+    swap: Swap | None = None
+    kmem: Kmem | None = None
+    io_limits: IoLimits | None = None
+    io_cost: IoCost | None = None
+    io_bfq: IoBfq | None = None
+    hugetlb: tuple[Hugetlb, ...] | None = None
+    rdma: tuple[Rdma, ...] | None = None
+    misc: tuple[Misc, ...] | None = None
+    pids_local: PidsLocal | None = None
+    processes: Processes | None = None
+    core_more: CoreMore | None = None
+    controllers: tuple[Controller, ...] | None = None
+    effective: Effective | None = None  # made by correlate.limits
+    kept: Kept | None = None  # made by correlate.events
     trees: frozenset[str] = frozenset()
 
 
-SECTIONS = ("cpu", "cpuset", "pressure", "memory", "io", "pids", "core")
+# Each section that is read from the cgroup's own files.
+SECTIONS = (
+    *("cpu", "cpuset", "pressure", "memory", "io", "pids", "core"),
+    *("cpu_more", "each_cpu", "cpuset_more"),
+    *("memory_more", "memory_paging", "memory_policy", "numa", "swap", "kmem"),
+    *("io_limits", "io_cost", "io_bfq", "hugetlb", "rdma", "misc"),
+    *("pids_local", "processes", "core_more", "controllers"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +115,7 @@ class Snapshot:
         parse_errors: by file name, how many did not have their format in this scan.
         skipped: cgroups left out because reading them failed.
         dropped: cgroups left out by the bound on their number.
+        machine: what procfs says of the whole machine.
     """
 
     started: float
@@ -77,3 +127,4 @@ class Snapshot:
     parse_errors: Mapping[str, int]
     skipped: int
     dropped: int
+    machine: Machine = field(default_factory=Machine)

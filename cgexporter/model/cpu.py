@@ -93,6 +93,63 @@ def cpu_v1(
     )
 
 
+class CpuMore(NamedTuple):
+    """Scheduling beyond time and limit."""
+
+    nice_seconds: float | None = None
+    force_idle_seconds: float | None = None
+    weight_nice: int | None = None
+    uclamp_min_ratio: float | None = None
+    uclamp_max_ratio: float | None = None
+    rt_runtime_seconds: float | None = None
+    rt_period_seconds: float | None = None
+
+
+class OneCpu(NamedTuple):
+    """Time used on one CPU."""
+
+    cpu: str
+    usage_seconds: float | None = None
+
+
+def cpu_more_v2(
+    stat: v2.CpuStatMore | None,
+    weight_nice: int | None,
+    uclamp_min: float | None,
+    uclamp_max: float | None,
+) -> CpuMore:
+    """Build from ``cpu.stat``, ``cpu.weight.nice`` and ``cpu.uclamp.*`` (percent)."""
+    stat = stat or v2.CpuStatMore()
+    return CpuMore(
+        seconds(stat.nice_usec, MICROSECONDS),
+        seconds(stat.core_sched_force_idle_usec, MICROSECONDS),
+        weight_nice,
+        None if uclamp_min is None else uclamp_min / 100,
+        None if uclamp_max is None else uclamp_max / 100,
+    )
+
+
+def cpu_more_v1(
+    stat: v2.CpuStatMore | None, rt_runtime_usec: float | None, rt_period_usec: int | None
+) -> CpuMore:
+    """Build from ``cpu.rt_runtime_us``, ``cpu.rt_period_us`` and the v2 tree's ``cpu.stat``."""
+    stat = stat or v2.CpuStatMore()
+    return CpuMore(
+        nice_seconds=seconds(stat.nice_usec, MICROSECONDS),
+        force_idle_seconds=seconds(stat.core_sched_force_idle_usec, MICROSECONDS),
+        rt_runtime_seconds=None if rt_runtime_usec is None else rt_runtime_usec / MICROSECONDS,
+        rt_period_seconds=seconds(rt_period_usec, MICROSECONDS),
+    )
+
+
+def each_cpu(usage_nsec: list[int] | None) -> tuple[OneCpu, ...]:
+    """Build from ``cpuacct.usage_percpu``."""
+    return tuple(
+        OneCpu(str(number), seconds(count, NANOSECONDS))
+        for number, count in enumerate(usage_nsec or [])
+    )
+
+
 def with_payload(outer: Cpu, payload: Cpu) -> Cpu:
     """A container whose runtime puts the limit on a cgroup below the container's own.
 

@@ -33,6 +33,9 @@ class Memory(NamedTuple):
     inactive_file_bytes: int | None = None
     slab_reclaimable_bytes: int | None = None
     slab_unreclaimable_bytes: int | None = None
+    active_file_bytes: int | None = None
+    scanned_pages: int | None = None
+    reclaimed_pages: int | None = None
     refaults_anon: int | None = None
     refaults_file: int | None = None
     page_faults: int | None = None
@@ -43,12 +46,14 @@ class Memory(NamedTuple):
     events_oom: int | None = None
     events_oom_kill: int | None = None
     events_oom_group_kill: int | None = None
+    events_sock_throttled: int | None = None
     events_local_low: int | None = None
     events_local_high: int | None = None
     events_local_max: int | None = None
     events_local_oom: int | None = None
     events_local_oom_kill: int | None = None
     events_local_oom_group_kill: int | None = None
+    events_local_sock_throttled: int | None = None
 
 
 def working_set(current: int | None, inactive_file: int | None) -> int | None:
@@ -99,6 +104,9 @@ def memory_v2(
         stat.inactive_file,
         stat.slab_reclaimable,
         stat.slab_unreclaimable,
+        stat.active_file,
+        stat.pgscan,
+        stat.pgsteal,
         stat.workingset_refault_anon,
         stat.workingset_refault_file,
         stat.pgfault,
@@ -149,6 +157,7 @@ def memory_v1(
         file_dirty_bytes=stat.total_dirty,
         file_writeback_bytes=stat.total_writeback,
         inactive_file_bytes=stat.total_inactive_file,
+        active_file_bytes=stat.total_active_file,
         refaults_anon=stat.total_workingset_refault_anon,
         refaults_file=stat.total_workingset_refault_file,
         page_faults=stat.total_pgfault,

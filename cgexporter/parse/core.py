@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from cgexporter.parse.formats import FlatKeyed, value_list
+from cgexporter.parse.formats import FlatKeyed, flat_keyed, text_of, value_list
 
 
 class CgroupEvents(NamedTuple):
@@ -19,6 +19,14 @@ class CgroupStat(NamedTuple):
     nr_dying_descendants: int | None = None
 
 
+class CgroupStatMore(NamedTuple):
+    """The keys of ``cgroup.stat`` (Linux 6.14) that count one controller's state."""
+
+    nr_subsys: dict[str, int]
+    nr_dying_subsys: dict[str, int]
+
+
+_cgroup_stat_local = FlatKeyed(["frozen_usec"])
 _cgroup_events = FlatKeyed(CgroupEvents._fields)
 _cgroup_stat = FlatKeyed(CgroupStat._fields)
 
@@ -31,6 +39,28 @@ def parse_cgroup_events(data: bytes) -> CgroupEvents:
 def parse_cgroup_stat(data: bytes) -> CgroupStat:
     """Parse ``cgroup.stat``."""
     return CgroupStat._make(_cgroup_stat(data))
+
+
+def parse_cgroup_subsystems(data: bytes) -> CgroupStatMore:
+    """Parse what ``cgroup.stat`` counts by controller: living and dying states below."""
+    living: dict[str, int] = {}
+    dying: dict[str, int] = {}
+    for key, value in flat_keyed(data).items():
+        if key.startswith("nr_dying_subsys_"):
+            dying[key.removeprefix("nr_dying_subsys_")] = value
+        elif key.startswith("nr_subsys_"):
+            living[key.removeprefix("nr_subsys_")] = value
+    return CgroupStatMore(living, dying)
+
+
+def parse_cgroup_stat_local(data: bytes) -> int | None:
+    """Parse ``cgroup.stat.local``: `frozen_usec` (Linux 6.18)."""
+    return _cgroup_stat_local(data)[0]
+
+
+def parse_word(data: bytes) -> str:
+    """Parse a file of words, such as ``cpuset.cpus.partition``."""
+    return text_of(data).removesuffix("\n")
 
 
 def parse_cgroup_procs(data: bytes) -> list[int]:

@@ -26,6 +26,14 @@ class CpuMax(NamedTuple):
     period_usec: int
 
 
+class CpuStatMore(NamedTuple):
+    """The keys of ``cpu.stat`` that `CpuStat` leaves out."""
+
+    nice_usec: int | None = None
+    core_sched_force_idle_usec: int | None = None
+
+
+_cpu_stat_more = FlatKeyed(["nice_usec", "core_sched.force_idle_usec"])
 _cpu_stat = FlatKeyed(CpuStat._fields)
 _cpu_stat_local = FlatKeyed(["throttled_usec"])
 
@@ -45,6 +53,26 @@ def parse_cpu_stat(data: bytes) -> CpuStat:
         ParseError: a line is not ``KEY VAL``.
     """
     return CpuStat._make(_cpu_stat(data))
+
+
+def parse_cpu_stat_more(data: bytes) -> CpuStatMore:
+    """Parse the rest of a v2 ``cpu.stat``: microseconds summed over CPUs."""
+    return CpuStatMore._make(_cpu_stat_more(data))
+
+
+def parse_uclamp(data: bytes) -> float:
+    """Parse ``cpu.uclamp.min`` or ``.max``: percent with two decimals, or ``max`` (100)."""
+    word = text_of(data).removesuffix("\n")
+    if word == "max":
+        return 100.0
+    whole, _, part = word.partition(".")
+    return decimal(whole) + decimal(part.ljust(2, "0")[:2] if part else "0") / 100
+
+
+def parse_nice(data: bytes) -> int:
+    """Parse ``cpu.weight.nice``: -20 to 19."""
+    word = text_of(data).removesuffix("\n")
+    return -decimal(word[1:]) if word.startswith("-") else decimal(word)
 
 
 def parse_cpu_stat_local(data: bytes) -> int | None:

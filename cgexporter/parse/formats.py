@@ -60,6 +60,11 @@ def value_list(data: bytes) -> list[int]:
     return [decimal(line) for line in lines_of(text_of(data))]
 
 
+def line_count(data: bytes) -> int:
+    """How many values there are, one a line."""
+    return data.count(b"\n")
+
+
 def word_list(data: bytes) -> list[str]:
     """Values with a space between, as in cgroup.controllers."""
     return text_of(data).split()

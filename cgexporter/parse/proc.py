@@ -105,3 +105,48 @@ def parse_partitions(data: bytes) -> dict[str, str]:
         if len(words) == 4 and words[0].isdecimal() and words[1].isdecimal():
             names[f"{words[0]}:{words[1]}"] = words[3]
     return names
+
+
+class MemInfo(NamedTuple):
+    """``/proc/meminfo``: the machine's memory in bytes; None where absent."""
+
+    mem_total: int | None = None
+    anon_pages: int | None = None
+    cached: int | None = None
+    buffers: int | None = None
+    swap_cached: int | None = None
+    swap_total: int | None = None
+    swap_free: int | None = None
+
+
+_MEMINFO = ("MemTotal", "AnonPages", "Cached", "Buffers", "SwapCached", "SwapTotal", "SwapFree")
+
+
+def parse_meminfo(data: bytes) -> MemInfo:
+    """Parse ``/proc/meminfo``. Source: proc_meminfo(5)."""
+    values: dict[bytes, int] = {}
+    for line in data.splitlines():
+        key, _, rest = line.partition(b":")
+        words = rest.split()
+        if len(words) == 2 and words[1] == b"kB":
+            values[key] = decimal(name_of(words[0])) * 1024
+    return MemInfo._make(values.get(key.encode()) for key in _MEMINFO)
+
+
+def parse_tasks(data: bytes) -> int:
+    """Parse ``/proc/loadavg``: tasks (threads included) of the whole machine, field 4."""
+    words = name_of(data).split()
+    if len(words) < 4:
+        raise ParseError(f"expected five fields, found {data[:80]!r}")
+    return decimal(words[3].partition("/")[2])
+
+
+def parse_cpus(data: bytes) -> int:
+    """Parse ``/proc/stat``: how many CPUs are online. Source: proc_stat(5)."""
+    return len(re.findall(rb"^cpu\d+ ", data, re.MULTILINE))
+
+
+def parse_oom_kills(data: bytes) -> int | None:
+    """Parse ``/proc/vmstat``: processes killed for lack of memory anywhere (``oom_kill``)."""
+    match = re.search(rb"^oom_kill (\d+)$", data, re.MULTILINE)
+    return None if match is None else int(match[1])

@@ -7,15 +7,19 @@ import pytest
 
 # A module imports from its own layer's package and from layers above it in this list.
 LAYERS = (
-    ("kernel",),
+    ("kernel", "inotify"),
     ("parse",),
     ("model",),
     ("hierarchies",),
     ("sources",),
+    ("machine",),
     ("scan",),
     ("correlate",),
+    ("metric",),
+    ("metrics_optional",),
     ("metrics",),
     ("publish",),
+    ("cadvisor",),
     ("exporter",),
     ("own", "local", "logs"),
     ("server",),

@@ -56,12 +56,7 @@ class Prometheus:
 
     def __init__(self, prometheus: str, directory: Path, target: int) -> None:
         config = directory / "prometheus.yml"
-        config.write_text(
-            "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
-            "scrape_configs:\n"
-            "- job_name: cgexporter\n"
-            f"  static_configs: [{{targets: ['127.0.0.1:{target}']}}]\n"
-        )
+        config.write_text(self.configuration(target))
         self._log = directory / "prometheus.log"
         flags = {
             "config.file": config,
@@ -76,6 +71,15 @@ class Prometheus:
                 stderr=log,
             )
         self._port = 0
+
+    def configuration(self, target: int) -> str:
+        """Its prometheus.yml."""
+        return (
+            "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
+            "scrape_configs:\n"
+            "- job_name: cgexporter\n"
+            f"  static_configs: [{{targets: ['127.0.0.1:{target}']}}]\n"
+        )
 
     def wait_until_ready(self) -> None:
         """Wait until it answers queries."""

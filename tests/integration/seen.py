@@ -88,7 +88,7 @@ def text_numbers(text: str, pids: Collection[int]) -> Mapping[int, Numbers]:
     by_id = ids(lines, pids)
     found: dict[int, Numbers] = {pid: {} for pid in pids}
     for name, labels, value in lines:
-        if name.startswith(CONTAINER) and name != CONTAINER + "info" and labels["id"] in by_id:
+        if name.startswith(CONTAINER) and not name.endswith("info") and labels["id"] in by_id:
             key = name.removeprefix(CONTAINER).removesuffix("_total")
             key += f"{{{labels['device']}}}" if "device" in labels else ""
             numbers = found[by_id[labels["id"]]]

@@ -122,12 +122,19 @@ def _written(numbers: Numbers) -> float:
     return sum(value for name, value in numbers.items() if name.startswith("io_written_bytes"))
 
 
-def _json(pids: Collection[int]) -> Mapping[int, Numbers]:
-    return seen.json_numbers(output("--once", "--format", "json"), pids)
+# Collectors that are off by default and whose files `reading` reads.
+MORE = tuple(
+    f"--collector.{name}"
+    for name in ("cpu_policy", "cpuset_requested", "memory_protection", "memory_events_local")
+)
 
 
-def _text(pids: Collection[int]) -> Mapping[int, Numbers]:
-    return seen.text_numbers(output("--once", "--format", "prom"), pids)
+def _json(pids: Collection[int], *flags: str) -> Mapping[int, Numbers]:
+    return seen.json_numbers(output("--once", "--format", "json", *flags), pids)
+
+
+def _text(pids: Collection[int], *flags: str) -> Mapping[int, Numbers]:
+    return seen.text_numbers(output("--once", "--format", "prom", *flags), pids)
 
 
 def _settled(pids: Collection[int], look: Callable[[], T]) -> tuple[Mapping[int, Numbers], T]:
@@ -146,11 +153,9 @@ def _settled(pids: Collection[int], look: Callable[[], T]) -> tuple[Mapping[int,
 
 
 @pytest.mark.parametrize("look", [_json, _text], ids=["json", "prom"])
-def test_numbers_are_the_kernels(
-    frozen: Trio, look: Callable[[Collection[int]], Mapping[int, Numbers]]
-) -> None:
+def test_numbers_are_the_kernels(frozen: Trio, look: Callable[..., Mapping[int, Numbers]]) -> None:
     """Every number of a container equals the one in the kernel's file, in each format."""
-    expected, found = _settled(frozen.pids, lambda: look(frozen.pids))
+    expected, found = _settled(frozen.pids, lambda: look(frozen.pids, *MORE))
     for pid, numbers in expected.items():
         assert {key: found[pid].get(key) for key in numbers} == numbers
     assert expected[frozen.cpu.pid]["cpu_throttled_seconds"] > 0
@@ -264,7 +269,7 @@ def test_without_privileges(frozen: Trio) -> None:
         missing(f"an installation that uid {NOBODY} may run: {COMMAND[0]}")
 
     def look() -> tuple[str, Mapping[int, Numbers]]:
-        text = output("--once", "--format", "json", prefix=nobody)
+        text = output("--once", "--format", "json", *MORE, prefix=nobody)
         return text, seen.json_numbers(text, frozen.pids)
 
     expected, (text, found) = _settled(frozen.pids, look)
@@ -293,7 +298,7 @@ def test_container_of_a_session(runc: Runc) -> None:
         inside=f"/{runc.unique}/session-1.scope",
     )
     container.pause()
-    expected, found = _settled([container.pid], lambda: _text([container.pid]))
+    expected, found = _settled([container.pid], lambda: _text([container.pid], *MORE))
     numbers = expected[container.pid]
     assert numbers["memory_max_bytes"] == MEMORY_LIMIT
     assert {key: found[container.pid].get(key) for key in numbers} == numbers

@@ -55,13 +55,13 @@ def test_unified(lay: Lay) -> None:
 
 def test_legacy(lay: Lay, tmp_path: Path) -> None:
     """Each controller has its hierarchy; co-mounted ones share it, systemd's has none."""
-    lay({f"cg/{name}/cgroup.procs": "" for name in ("cpu,cpuacct", "memory", "systemd", "rdma")})
+    lay({f"cg/{name}/cgroup.procs": "" for name in ("cpu,cpuacct", "memory", "systemd", "net")})
     found = host(
         lay,
         mount("/sys/fs/cgroup/systemd", "rw,xattr,name=systemd"),
         mount("/sys/fs/cgroup/cpu,cpuacct", "rw,cpu,cpuacct"),
         mount("/sys/fs/cgroup/memory", "rw,memory"),
-        mount("/sys/fs/cgroup/rdma", "rw,rdma"),
+        mount("/sys/fs/cgroup/net", "rw,net_cls"),
     )
     assert found.mode is Mode.LEGACY
     assert found.unified is None
@@ -98,6 +98,12 @@ def test_hybrid(lay: Lay, tmp_path: Path) -> None:
     assert [tree.unified for tree in found.all] == [False, True]
 
 
+CONTROLLERS = {
+    *("cpu", "cpuacct", "cpuset", "memory", "blkio", "pids", "freezer"),
+    *("hugetlb", "rdma", "misc"),
+}
+
+
 @pytest.mark.parametrize(
     ("name", "mode", "legacy"),
     [
@@ -106,12 +112,12 @@ def test_hybrid(lay: Lay, tmp_path: Path) -> None:
         (
             "hybrid-6.1-systemd",
             Mode.HYBRID,
-            {"cpu", "cpuacct", "cpuset", "memory", "blkio", "pids", "freezer"},
+            CONTROLLERS,
         ),
         (
             "v1-6.1-docker",
             Mode.LEGACY,
-            {"cpu", "cpuacct", "cpuset", "memory", "blkio", "pids", "freezer"},
+            CONTROLLERS,
         ),
     ],
 )
@@ -250,7 +256,7 @@ def test_unified_by_files(lay: Lay, tmp_path: Path) -> None:
 
 def test_legacy_by_files(lay: Lay, tmp_path: Path) -> None:
     """Trees of v1 are told by the names of their directories, links between them left out."""
-    names = ("cpu,cpuacct", "memory", "systemd", "misc")
+    names = ("cpu,cpuacct", "memory", "systemd", "net_cls")
     lay({f"cg/{name}/cgroup.procs": "" for name in names})
     lay({"cg/cpu": "->cpu,cpuacct", "cg/pids/x": "", "cg/memory/cpu/cgroup.procs": ""})
     found = host(lay)

@@ -119,15 +119,17 @@ def contents(directory: Directory) -> dict[str, Content]:
     return {file.name: file.content for file in directory.files}
 
 
+_SEEN: dict[File, int] = {}
+
+
 def settle(directory: Directory) -> None:
     """Take note of every change, as a scan does."""
-    for file in directory.files:
-        file.changed = False
+    _SEEN.update((file, file.version) for file in directory.files)
 
 
 def changed(directory: Directory) -> set[str]:
     """Names of the files whose content is new."""
-    return {file.name for file in directory.files if file.changed}
+    return {file.name for file in directory.files if file.version != _SEEN.get(file)}
 
 
 def test_read_file(cgroup_fd: int) -> None:
@@ -304,7 +306,8 @@ def test_changed(cgroup: Path) -> None:
 def test_bound_on_descriptors(cgroup: Path, faults: Faults, bound: int) -> None:
     """No more descriptors are held than allowed, and the contents are the same with any bound."""
     descriptors = Descriptors(bound)
-    names = ("cgroup.procs", "cpu.stat", "memory.max")
+    (cgroup / "cg/pids.current").write_text("1\n")
+    names = ("pids.current", "cpu.stat", "memory.max")
     directory = watch(cgroup / "cg", *names)
     for number in range(5):
         (cgroup / "cg/cpu.stat").write_text(f"usage_usec {number}\n")
@@ -312,7 +315,7 @@ def test_bound_on_descriptors(cgroup: Path, faults: Faults, bound: int) -> None:
         assert directory.refresh(descriptors)
         assert descriptors.held == min(bound, 3)
         assert contents(directory) == {
-            "cgroup.procs": b"1\n",
+            "pids.current": b"1\n",
             "cpu.stat": f"usage_usec {number}\n".encode(),
             "memory.max": b"max\n",
         }
@@ -320,6 +323,18 @@ def test_bound_on_descriptors(cgroup: Path, faults: Faults, bound: int) -> None:
         assert opened == (3 if number == 0 else max(0, 3 - bound))
     directory.close(descriptors)
     assert descriptors.held == 0
+
+
+def test_lists_are_read_to_their_end(cgroup: Path) -> None:
+    """A list may be longer than one read(): it is read anew each time, and not held."""
+    descriptors = Descriptors(10)
+    directory = watch(cgroup / "cg", "cgroup.threads")
+    for count in (3, 30_000):
+        content = "".join(f"{pid}\n" for pid in range(count))
+        (cgroup / "cg/cgroup.threads").write_text(content)
+        assert directory.refresh(descriptors)
+        assert contents(directory) == {"cgroup.threads": content.encode()}
+        assert descriptors.held == 0
 
 
 def test_absent_files_are_looked_for_again(cgroup: Path, faults: Faults) -> None:

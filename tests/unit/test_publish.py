@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import example, given, settings
@@ -21,12 +21,60 @@ from cgexporter.correlate.identity import Container, Pod, View
 from cgexporter.correlate.paths import Place
 from cgexporter.metrics import METRICS, OWN, Kind, Level, Metric, Own
 from cgexporter.model import SECTIONS, Cgroup, Mode, Snapshot
-from cgexporter.model.cpu import Cpu
+from cgexporter.model.controllers import Controller, Hugetlb, Misc, Rdma
+from cgexporter.model.cpu import Cpu, CpuMore, OneCpu
+from cgexporter.model.effective import Effective
 from cgexporter.model.io import DeviceIo, Io
+from cgexporter.model.io_more import DeviceBfq, DeviceCost, DeviceLimits
+from cgexporter.model.kept import Kept
 from cgexporter.model.memory import Memory
+from cgexporter.model.memory_more import (
+    Kmem,
+    MemoryMore,
+    MemoryPaging,
+    MemoryPolicy,
+    NumaNode,
+    Swap,
+)
 from cgexporter.model.pressure import Pressure
-from cgexporter.model.tasks import Core, Cpuset, Pids
+from cgexporter.model.tasks import Core, CoreMore, Cpuset, CpusetMore, Pids, PidsLocal, Processes
 from cgexporter.publish import INFOS, Format, Publisher, header, label_value, labels
+
+LABELLED = {row.section for row in METRICS if row.label}
+# Sections that are read by collectors which are off by default, or made of others.
+MORE: Mapping[str, Any] = {
+    "cpu_more": CpuMore,
+    "each_cpu": OneCpu,
+    "cpuset_more": CpusetMore,
+    "memory_more": MemoryMore,
+    "memory_paging": MemoryPaging,
+    "memory_policy": MemoryPolicy,
+    "numa": NumaNode,
+    "swap": Swap,
+    "kmem": Kmem,
+    "io_limits": DeviceLimits,
+    "io_cost": DeviceCost,
+    "io_bfq": DeviceBfq,
+    "hugetlb": Hugetlb,
+    "rdma": Rdma,
+    "misc": Misc,
+    "pids_local": PidsLocal,
+    "processes": Processes,
+    "core_more": CoreMore,
+    "controllers": Controller,
+    "effective": Effective,
+    "kept": Kept,
+}
+
+
+def _maker(name: str, section: Any) -> Callable[[Sequence[int]], object]:
+    if name in LABELLED:
+        return lambda values: (section("8:0", *values[1:]),)
+    if name == "effective":
+        return lambda values: section(*values[:3])
+    make: Callable[[Sequence[int]], object] = section._make
+    return make
+
 
 FIELDS = {
     "cpu": Cpu._fields,
@@ -36,6 +84,7 @@ FIELDS = {
     "io": DeviceIo._fields,
     "pids": Pids._fields,
     "core": Core._fields,
+    **{name: section._fields for name, section in MORE.items()},
 }
 MAKE: Mapping[str, Callable[[Sequence[int]], object]] = {
     "cpu": Cpu._make,
@@ -45,6 +94,7 @@ MAKE: Mapping[str, Callable[[Sequence[int]], object]] = {
     "io": lambda values: (DeviceIo("8:0", *values[1:]),),
     "pids": Pids._make,
     "core": Core._make,
+    **{name: _maker(name, section) for name, section in MORE.items()},
 }
 FORMATS = pytest.mark.parametrize("form", list(Format))
 CONTAINER = Place(level=paths.Level.CONTAINER)
@@ -128,8 +178,9 @@ def samples(view: View, row: Metric, level: Level) -> Iterator[Sample]:
         if its_level is not level or section is None:
             continue
         for element in section if row.label else (section,):
-            device = element.device if row.label else None
-            pairs = names | {"device": device and view.snapshot.devices.get(device, device)}
+            labelled = getattr(element, row.label) if row.label else None
+            shown = view.snapshot.devices.get(labelled, labelled) if labelled else None
+            pairs = names | {row.label: shown}
             value = getattr(element, row.attribute)
             if value is not None:
                 present = sorted((key, cleaned(text)) for key, text in pairs.items() if text)
@@ -147,7 +198,9 @@ def info_samples(view: View, level: Level) -> Iterator[Sample]:
 
 def expected(view: View) -> list[Sample]:
     """All samples of a page."""
-    every = [s for level in Level for row in METRICS for s in samples(view, row, level)]
+    by_section = dict.fromkeys(row.section for row in METRICS)
+    rows = [row for name in by_section for row in METRICS if row.section == name]
+    every = [s for level in Level for row in rows for s in samples(view, row, level)]
     return every + [s for level, _ in INFOS for s in info_samples(view, level)]
 
 
@@ -485,9 +538,12 @@ def test_one_row(row: Metric) -> None:
     values = [1000 + place for place in range(len(FIELDS[row.section]))]
     section = MAKE[row.section](values)
     cgroup = replace(Cgroup("/a", 1, leaf=True), **{row.section: section})  # type: ignore[arg-type]
-    page = Publisher([row]).render(view_of(cgroups=[cgroup]), Format.TEXT)
+    view = view_of(cgroups=[cgroup])
+    if Level.CGROUP not in row.levels:
+        view = view_of(pods=[Pod(cgroup, POD, "1")])
+    page = Publisher([row]).render(view, Format.TEXT)
     value = values[FIELDS[row.section].index(row.attribute)]
-    assert list(values_of(page).values()) == [str(value)]
+    assert [v for name, v in values_of(page).items() if "limits_info" not in name] == [str(value)]
 
 
 @dataclass
@@ -640,11 +696,11 @@ def test_row(row: Metric) -> None:
 @ROWS
 def test_row_source(row: Metric) -> None:
     """A row's field is there, and it says which file it is from and since when."""
-    assert row.section in SECTIONS
+    assert row.section in (*SECTIONS, "effective", "kept")
     assert row.attribute in FIELDS[row.section]
     assert row.v2 or row.v1
     assert re.fullmatch(r"[3-9]\.\d+", row.since)
-    assert bool(row.label) is (row.section == "io")
+    assert not row.label or row.label == FIELDS[row.section][0]
     assert row.collector
 
 
@@ -653,7 +709,9 @@ def test_every_field_has_a_row() -> None:
     fields = {f"{name}.{each}" for name, its in FIELDS.items() for each in its}
     published = {row.field for row in METRICS}
     hidden = {each for each in fields - published if not each.endswith("_ratio")}
-    assert hidden == {"io.device"}
+    labels = {f"{row.section}.{row.label}" for row in METRICS if row.label}
+    setters = {each for each in hidden if re.fullmatch(r"effective\.\w+_by", each)}
+    assert hidden == labels | setters
 
 
 @pytest.mark.parametrize("row", OWN, ids=lambda row: row.name)

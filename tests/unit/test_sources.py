@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from cgexporter.hierarchies import Hierarchies, Hierarchy
 from cgexporter.model import SECTIONS, Cgroup
+from cgexporter.model.controllers import Hugetlb
 from cgexporter.model.cpu import Cpu
 from cgexporter.parse.core import parse_cgroup_procs
 from cgexporter.parse.cpu import CpuStat
@@ -61,7 +63,11 @@ def test_any_bytes(parse: Parse, files: list[bytes]) -> None:
         assert len(message) < 500
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.section}-{row.build.__name__}")
+@pytest.mark.parametrize(
+    "row",
+    [r for r in ROWS if r.section != "hugetlb"],
+    ids=lambda row: f"{row.section}-{row.build.__name__}",
+)
 def test_builder_takes_its_files(row: Source) -> None:
     """A builder has one place for each file of its row, and builds from none of them."""
     places = inspect.signature(row.build).parameters.values()
@@ -92,10 +98,56 @@ def chosen(unified: Hierarchy | None, *legacy: Hierarchy) -> dict[str, Source]:
     return {s.section: s for s in sources_of(Hierarchies(unified, by_controller, "/proc"))}
 
 
+# What v2 does not count.
+V1_SECTIONS = {"each_cpu", "memory_paging", "kmem", "io_bfq"}
+
+
+def test_huge_pages(tmp_path: Path) -> None:
+    """The files of the hugetlb controller are those of the page sizes that the host has."""
+    assert "hugetlb" not in chosen(hierarchy(str(tmp_path), unified=True))
+    for size in ("1GB", "2MB"):
+        (tmp_path / "a.slice").mkdir(exist_ok=True)
+        (tmp_path / f"a.slice/hugetlb.{size}.current").touch()
+    source = chosen(hierarchy(str(tmp_path), unified=True))["hugetlb"]
+    assert [file.name for file in source.files][:2] == ["hugetlb.1GB.current", "hugetlb.1GB.max"]
+    assert len(source.files) == 10
+    built = source.make([*range(5), *range(10, 15)], leaf=True)
+    assert built == (Hugetlb("1GB", 0, 1, 2, 3, 4), Hugetlb("2MB", 10, 11, 12, 13, 14))
+
+
+def test_twins(tmp_path: Path) -> None:
+    """Of two files of which one says more, the other is read where that one is not there."""
+    blkio = hierarchy(str(tmp_path), "blkio")
+    assert {f.name for f in chosen(None, blkio)["io"].files} == {
+        f"blkio.throttle.{name}{more}"
+        for name in ("io_serviced", "io_service_bytes")
+        for more in ("", "_recursive")
+    }
+    (tmp_path / "blkio.throttle.io_serviced_recursive").touch()
+    (tmp_path / "blkio.throttle.io_service_bytes_recursive").touch()
+    files = chosen(None, blkio)["io"].files
+    assert all(file.name.endswith("_recursive") for file in files)
+
+
+def test_pressure_on_v1(tmp_path: Path) -> None:
+    """Some kernels have PSI on v1's cpuacct; the v2 tree's is preferred."""
+    cpuacct = hierarchy(str(tmp_path / "cpuacct"), "cpuacct")
+    unified = hierarchy(str(tmp_path / "unified"), unified=True)
+    assert "pressure" not in chosen(None, cpuacct)
+    for name in ("cpuacct", "unified"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "cpuacct/cpu.pressure").touch()
+    for host in ((None, cpuacct), (unified, cpuacct)):
+        assert {file.hierarchy for file in chosen(*host)["pressure"].files} == {cpuacct}
+    (tmp_path / "unified/cpu.pressure").touch()
+    both = chosen(unified, cpuacct)["pressure"]
+    assert {file.hierarchy for file in both.files} == {unified}
+
+
 def test_unified_host() -> None:
     """On a v2 host every section comes from the one hierarchy."""
     sources = chosen(UNIFIED)
-    assert sources.keys() == set(SECTIONS)
+    assert sources.keys() == set(SECTIONS) - V1_SECTIONS - {"hugetlb"}
     assert {f.hierarchy for source in sources.values() for f in source.files} == {UNIFIED}
     assert "cpu.max" in {file.name for file in sources["cpu"].files}
     assert "freezer.state" not in {file.name for file in sources["core"].files}
@@ -104,7 +156,8 @@ def test_unified_host() -> None:
 def test_legacy_host() -> None:
     """On a v1 host a section needs one of its controllers; PSI and core files have none."""
     sources = chosen(None, CPU, MEMORY)
-    assert sources.keys() == {"cpu", "memory"}
+    assert {"cpu", "memory"} <= sources.keys()
+    assert not sources.keys() & {"pids", "io", "pressure", "core", "cpuset", "misc", "core_more"}
     assert {file.hierarchy for file in sources["cpu"].files} == {CPU}
     assert {file.hierarchy for file in sources["memory"].files} == {MEMORY}
 

@@ -23,3 +23,21 @@ def parse_by_operation(data: bytes) -> dict[str, dict[str, int]]:
         elif not (len(words) == 3 and words[0] == "(unknown)") and words[:-1] != ["Total"]:
             raise ParseError(f"line {number}: expected DEVICE OP VAL, found {line[:80]!r}")
     return devices
+
+
+def parse_by_device(data: bytes) -> dict[str, int]:
+    """Parse ``blkio.throttle.*_device`` (limits a second), ``blkio.bfq.time`` and ``sectors``.
+
+    Returns:
+        By device number; a device without a line has no limit.
+
+    Raises:
+        ParseError: a line is not ``MAJOR:MINOR VAL``.
+    """
+    devices = {}
+    for number, line in enumerate(text_of(data).splitlines(), 1):
+        device, _, value = line.partition(" ")
+        if not is_device_number(device):
+            raise ParseError(f"line {number}: expected DEVICE VAL, found {line[:80]!r}")
+        devices[device] = decimal(value)
+    return devices

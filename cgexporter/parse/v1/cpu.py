@@ -44,7 +44,10 @@ def parse_cpuacct_stat(data: bytes) -> CpuacctStat:
 
 
 def parse_cfs_quota(data: bytes) -> int | float:
-    """Parse ``cpu.cfs_quota_us``: microseconds a period; -1, no limit, is `math.inf`."""
+    """Parse ``cpu.cfs_quota_us`` or ``cpu.rt_runtime_us``: microseconds a period.
+
+    -1, no limit, is `math.inf`.
+    """
     word = text_of(data).removesuffix("\n")
     return math.inf if word == "-1" else decimal(word)
 
@@ -55,3 +58,8 @@ def parse_cfs_period(data: bytes) -> int:
     if not period:
         raise ParseError("line 1: expected a period above 0")
     return period
+
+
+def parse_usage_percpu(data: bytes) -> list[int]:
+    """Parse ``cpuacct.usage_percpu``: nanoseconds, one number a possible CPU."""
+    return [decimal(word) for word in text_of(data).split()]

@@ -32,10 +32,13 @@ def test_container(fixture: Fixture) -> None:
         file_dirty=0,
         file_writeback=0,
         inactive_file=4_096,
+        active_file=57_344,
         slab_reclaimable=64_912,
         slab_unreclaimable=134_048,
         workingset_refault_anon=0,
         workingset_refault_file=0,
+        pgscan=0,
+        pgsteal=0,
         pgfault=797,
         pgmajfault=1,
     )

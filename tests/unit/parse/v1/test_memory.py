@@ -26,6 +26,7 @@ def test_container(fixture: Fixture) -> None:
         total_dirty=0,
         total_writeback=0,
         total_inactive_file=4_096,
+        total_active_file=73_728,
         total_swap=0,
         total_workingset_refault_anon=0,
         total_workingset_refault_file=0,

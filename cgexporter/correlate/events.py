@@ -1,0 +1,639 @@
+"""What happened between two scans: OOM kills, memory.high breaches and refused forks.
+
+The counters of a cgroup go with it. A container that is killed and removed between two scans
+would never be seen, so the kernel is asked to tell at once:
+
+* inotify on directories tells of new cgroups, on v2's ``memory.events`` and on ``pids.events``
+  of each count. Source: cgroup-v2.rst, "a file modified event is generated".
+* v1's ``memory.oom_control`` signals an eventfd, registered in ``cgroup.event_control``, when
+  the OOM killer begins, and once more when the cgroup is removed: so an OOM kill is known of
+  even where the cgroup was gone before its counter could be read. It is counted then if the
+  whole machine's counter (``oom_kill`` of /proc/vmstat) has one more than was found elsewhere.
+  Source: cgroup-v1/memory.rst, "OOM Control" and "Memory thresholds". That file may be written
+  by root alone, and not where cgroupfs is mounted read-only. There the machine's counter is
+  looked at ten times a second, and the end of a container's last process is told on the v2 tree
+  beside (``cgroup.events``): most kills are seen in time, not each.
+* v1's ``pids.events`` tells nobody since Linux 6.12 (kernel/cgroup/pids.c, pids_event, notifies
+  the file that only v2 has). A new container is read there again and again, ever more rarely.
+
+What was counted stays with the pod, or else with the cgroup, around the container. All this is
+a hint to look early. The walk of each scan is the truth: what has no watch is read then.
+"""
+
+import errno
+import logging
+import os
+import select
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from cgexporter import inotify, kernel
+from cgexporter.correlate.identity import View
+from cgexporter.hierarchies import Hierarchies, Hierarchy
+from cgexporter.inotify import Inotify, Unwatched
+from cgexporter.kernel import Missing
+from cgexporter.model import Cgroup
+from cgexporter.model.kept import Kept
+from cgexporter.parse.formats import ParseError
+from cgexporter.parse.memory import parse_memory_events
+from cgexporter.parse.pids import parse_pids_events
+from cgexporter.parse.proc import parse_oom_kills
+from cgexporter.parse.v1.memory import parse_oom_kill
+
+log = logging.getLogger(__name__)
+
+# OOM kills, memory.high breaches, refused forks; None where the kernel does not count.
+Counts = tuple[int | None, int | None, int | None]
+_NOTHING: Counts = (None, None, None)
+
+# The signal comes before the kill: how long to look for it, and how often.
+_KILL_SECONDS = 0.25
+_LOOK_SECONDS = 0.0005
+_MACHINE_SECONDS = 0.1
+# The signal of a removed cgroup comes when the kernel gets around to it.
+_LEAVING_SECONDS = 0.5
+_BIRTH_SECONDS = 0.02
+_YOUNG_SECONDS = 10.0
+# Rank of containers: see identity.rank.
+_CONTAINER_RANK = 0
+
+
+def _sum(one: Counts, other: Counts) -> Counts:
+    """Counts together, where None is nothing."""
+    a, b, c = (
+        mine if theirs is None else theirs if mine is None else mine + theirs
+        for mine, theirs in zip(one, other, strict=True)
+    )
+    return a, b, c
+
+
+def _most(one: Counts, other: Counts) -> Counts:
+    """The later of two readings of counters that only grow."""
+    a, b, c = (
+        mine if theirs is None else theirs if mine is None else max(mine, theirs)
+        for mine, theirs in zip(one, other, strict=True)
+    )
+    return a, b, c
+
+
+def _parse_memory(data: bytes) -> Counts:
+    events = parse_memory_events(data)
+    return events.oom_kill, events.high, None
+
+
+def _parse_oom_control(data: bytes) -> Counts:
+    return parse_oom_kill(data), None, None
+
+
+def _parse_pids(data: bytes) -> Counts:
+    return None, None, parse_pids_events(data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file of counters, in the hierarchy that has it on this host.
+
+    Attributes:
+        container: the file of a container, which counts what is below too.
+        others: the files of another cgroup, which count itself alone; the first that is there.
+        notifies: the kernel tells inotify of each count.
+    """
+
+    hierarchy: Hierarchy
+    container: str
+    others: tuple[str, ...]
+    parse: Callable[[bytes], Counts]
+    notifies: bool = True
+
+
+def _sources(hierarchies: Hierarchies) -> Iterator[_Source]:
+    unified = hierarchies.unified
+    if memory := hierarchies.legacy.get("memory"):
+        name = "memory.oom_control"
+        yield _Source(memory, name, (name,), _parse_oom_control, notifies=False)
+    elif unified:
+        yield _Source(unified, "memory.events", ("memory.events.local",), _parse_memory)
+    if pids := hierarchies.legacy.get("pids") or unified:
+        # Until Linux 6.12 pids.events counted the cgroup itself alone.
+        yield _Source(pids, "pids.events", ("pids.events.local", "pids.events"), _parse_pids)
+
+
+@dataclass(slots=True)
+class _Tracked:
+    """One cgroup whose events are counted."""
+
+    path: str
+    is_container: bool
+    counts: Counts = _NOTHING
+    last_oom_kill: float | None = None
+    owner: str = ""
+    watches: list[int] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)  # those that are watched
+    blind: bool = False  # some watch is missing: read it in each scan
+    waiting: set[Hierarchy] = field(default_factory=set)  # a file is not there yet
+    eventfd: int = -1
+    signals: int = 0  # of the eventfd
+    kills_before: int = 0  # there was one
+
+
+@dataclass(slots=True)
+class _Leaving:
+    """A cgroup that is gone, while its eventfd may still tell of it."""
+
+    owner: str
+    signals: int
+    kills: int  # that were counted since the eventfd was there
+    since: float
+
+
+@dataclass(slots=True)
+class _Owner:
+    """What is kept of cgroups that are gone, for the pod or cgroup around them."""
+
+    gone: Counts = _NOTHING
+    published: Counts = _NOTHING
+    last_oom_kill: float | None = None
+    of: tuple[Cgroup, Kept] | None = None
+    with_kept: Cgroup | None = None
+
+
+class EventWatcher:
+    """Counts events as they happen, in a thread of its own; `update` puts them into a view.
+
+    Args:
+        hierarchies: of the host.
+        rank: which paths to look at: see `scan.Scanner`.
+        max_cgroups: how many to watch at most.
+
+    Raises:
+        OSError: the kernel gives no inotify instance.
+    """
+
+    def __init__(
+        self, hierarchies: Hierarchies, rank: Callable[[str], int | None], max_cgroups: int
+    ) -> None:
+        self._hierarchies = hierarchies
+        self._rank = rank
+        self._max_cgroups = max_cgroups
+        self._sources = tuple(_sources(hierarchies))
+        self._inotify = Inotify()
+        self._lock = threading.Lock()
+        self._tracked: dict[str, _Tracked] = {}
+        self._owners: dict[str, _Owner] = {}
+        self._containers: dict[str, _Owner] = {}
+        self._published: frozenset[str] = frozenset()
+        self._watches: dict[int, tuple[str, Hierarchy]] = {}
+        self._eventfds: dict[int, str] = {}
+        self._leaving: dict[int, _Leaving] = {}
+        self._soon: dict[str, float] = {}  # a kill is under way there, until then
+        self._young: dict[str, tuple[float, float]] = {}  # when to read next, and how long after
+        self._updated = False
+        self._poll = select.epoll()
+        self._stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll.register(self._stop, select.EPOLLIN)
+        self._poll.register(self._inotify.fileno(), select.EPOLLIN)
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+        self._machine_kills: int | None = None
+        # Kills on the machine that are accounted for: those before, and those that were found.
+        self._explained = 0
+        self._looks_at_machine = False
+        self.missing: Counter[Unwatched] = Counter()
+        self.overflows = 0
+
+    @property
+    def watches(self) -> int:
+        """How many files and directories are watched."""
+        return len(self._watches) + len(self._eventfds)
+
+    def start(self) -> None:
+        """Watch all that is there now, and begin to listen."""
+        with self._lock:
+            for hierarchy in self._trees():
+                for below, _, _ in kernel.Walker(hierarchy.mount_point).walk():
+                    self._appeared(hierarchy.path(below), hierarchy)
+            self._look_at_machine()
+            self._explained = self._machine_kills or 0
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        os.eventfd_write(self._stop, 1)
+        if self._thread.is_alive():
+            self._thread.join()
+        with self._lock:
+            for path in list(self._tracked):
+                self._drop(path)
+            for fd in list(self._leaving):
+                self._let_go(fd)
+        self._poll.close()
+        os.close(self._stop)
+        self._inotify.close()
+
+    def _trees(self) -> list[Hierarchy]:
+        trees = dict.fromkeys(source.hierarchy for source in self._sources)
+        if self._hierarchies.unified:
+            trees[self._hierarchies.unified] = None
+        return list(trees)
+
+    # What the kernel tells, in the thread.
+
+    def _run(self) -> None:
+        while True:
+            ready = self._poll.poll(self._wait_seconds())
+            with self._lock:
+                for fd, _ in ready:
+                    if fd == self._stop:
+                        return
+                    if fd == self._inotify.fileno():
+                        self._take_notifications()
+                    else:
+                        self._signalled(fd)
+                self._look_soon()
+                self._look_at_young()
+                self._look_at_leaving()
+                if self._looks_at_machine:
+                    self._look_at_machine()
+
+    def _wait_seconds(self) -> float | None:
+        """How long to wait for the kernel at most; None is for ever."""
+        if self._soon:
+            return _LOOK_SECONDS
+        waits = [_MACHINE_SECONDS] if self._looks_at_machine else []
+        if self._leaving:
+            waits.append(_LEAVING_SECONDS / 2)
+        if self._young:
+            now = time.monotonic()
+            waits.append(max(0.0, min(when for when, _ in self._young.values()) - now))
+        return min(waits, default=None)
+
+    def _look_at_young(self) -> None:
+        now = time.monotonic()
+        for path, (when, after) in list(self._young.items()):
+            tracked = self._tracked.get(path)
+            if tracked is None or after > _YOUNG_SECONDS:
+                del self._young[path]
+            elif when <= now:
+                for hierarchy in list(tracked.waiting):
+                    self._watch_files(tracked, hierarchy)
+                self._read(tracked)
+                self._young[path] = (now + after, 2 * after)
+
+    def _take_notifications(self) -> None:
+        for event in self._inotify.read():
+            if event.mask & inotify.OVERFLOW:
+                self.overflows += 1
+                log.warning("notifications of cgroups were lost: reading them all")
+                self._read_all()
+            watched = self._watches.get(event.watch)
+            if watched is None:
+                continue
+            path, hierarchy = watched
+            if event.mask & inotify.IGNORED:
+                del self._watches[event.watch]
+            elif event.mask & inotify.IS_DIRECTORY:
+                child = f"{'' if path == '/' else path}/{event.name}"
+                if event.mask & inotify.CREATE:
+                    self._appeared(child, hierarchy, fresh=True)
+                elif event.mask & inotify.DELETE and hierarchy is self._trees()[0]:
+                    self._retire(child)
+            elif path in self._tracked:
+                self._read(self._tracked[path])
+
+    def _signalled(self, fd: int) -> None:
+        try:
+            signals = os.eventfd_read(fd)
+        except OSError as exc:  # closed by what was told just before
+            if exc.errno in (errno.EAGAIN, errno.EBADF):
+                return
+            raise
+        if fd in self._leaving:
+            self._leaving[fd].signals += signals
+        elif tracked := self._tracked.get(self._eventfds.get(fd, "")):
+            tracked.signals += signals
+            self._soon[tracked.path] = time.monotonic() + _KILL_SECONDS
+
+    def _look_at_leaving(self) -> None:
+        """Count the kills that their cgroup did not live to tell."""
+        now = time.monotonic()
+        for fd, leaving in list(self._leaving.items()):
+            if now - leaving.since < _LEAVING_SECONDS:
+                continue
+            # The last signal was the removal's.
+            untold = leaving.signals - 1 - leaving.kills
+            if untold > 0 and (kills := min(untold, self._unexplained())) > 0:
+                owner = self._owners.setdefault(leaving.owner, _Owner())
+                owner.gone = _sum(owner.gone, (kills, None, None))
+                owner.last_oom_kill = _later(owner.last_oom_kill, time.time())
+                self._explained += kills
+            self._let_go(fd)
+
+    def _unexplained(self) -> int:
+        """Kills on this machine that were not found in any cgroup."""
+        self._read_all()
+        return (self._read_machine() or 0) - self._explained
+
+    def _let_go(self, fd: int) -> None:
+        del self._leaving[fd]
+        self._poll.unregister(fd)
+        os.close(fd)
+
+    def _look_soon(self) -> None:
+        """Read those where a kill is under way, until it is counted."""
+        now = time.monotonic()
+        for path, until in list(self._soon.items()):
+            tracked = self._tracked.get(path)
+            if tracked is None or now > until:
+                del self._soon[path]
+            else:
+                # A cgroup may be killed in several times within that time: go on looking.
+                self._read(tracked)
+
+    def _look_at_machine(self) -> None:
+        kills = self._read_machine()
+        if kills != self._machine_kills and self._machine_kills is not None:
+            self._read_all()
+        self._machine_kills = kills
+
+    def _read_machine(self) -> int | None:
+        content = kernel.read_path(f"{self._hierarchies.procfs}/vmstat")
+        return None if isinstance(content, Missing) else parse_oom_kills(content)
+
+    def _read_all(self) -> None:
+        for tracked in list(self._tracked.values()):
+            self._read(tracked)
+
+    # One cgroup.
+
+    def _appeared(self, path: str, hierarchy: Hierarchy, *, fresh: bool = False) -> None:
+        """Watch a cgroup in one hierarchy, and all below that came before the watch did."""
+        rank = self._rank(path)
+        if rank is None:
+            return
+        tracked = self._tracked.get(path)
+        if tracked is None and len(self._tracked) >= self._max_cgroups:
+            self._miss(path, Unwatched.TOO_MANY)
+            return
+        if tracked is None:
+            tracked = self._tracked[path] = _Tracked(path, rank == _CONTAINER_RANK)
+            tracked.owner = self._around(path)
+        directory = hierarchy.directory(path)
+        if not tracked.is_container:
+            known = len(tracked.watches)
+            self._watch(tracked, hierarchy, "", inotify.CREATE | inotify.DELETE)
+            if fresh and len(tracked.watches) > known:
+                for below, _, _ in kernel.Walker(directory).walk():
+                    if below != "/":
+                        self._appeared(path + below, hierarchy, fresh=True)
+        self._watch_files(tracked, hierarchy)
+        self._read(tracked, fresh=fresh)
+        if fresh and (tracked.waiting or hierarchy is self._hierarchies.legacy.get("pids")):
+            self._young[path] = (time.monotonic() + _BIRTH_SECONDS, 2 * _BIRTH_SECONDS)
+
+    def _watch_files(self, tracked: _Tracked, hierarchy: Hierarchy) -> None:
+        tracked.waiting.discard(hierarchy)
+        for source in self._sources:
+            if source.hierarchy is hierarchy and source.notifies:
+                names = _names(source, tracked)
+                if not any(self._watch(tracked, hierarchy, n, inotify.MODIFY) for n in names):
+                    tracked.waiting.add(hierarchy)  # for its controller to be switched on
+        memory = self._hierarchies.legacy.get("memory")
+        if memory is None:
+            return
+        if hierarchy is memory and tracked.eventfd < 0:
+            tracked.eventfd = kernel.oom_eventfd(hierarchy.directory(tracked.path))
+            if tracked.eventfd >= 0:
+                self._eventfds[tracked.eventfd] = tracked.path
+                self._poll.register(tracked.eventfd, select.EPOLLIN)
+                self._read(tracked, fresh=False)
+                tracked.kills_before = tracked.counts[0] or 0
+            else:
+                tracked.blind = True
+                self._looks_at_machine = True
+        if hierarchy is self._hierarchies.unified:
+            self._watch(tracked, hierarchy, "cgroup.events", inotify.MODIFY)
+
+    def _watch(self, tracked: _Tracked, hierarchy: Hierarchy, name: str, mask: int) -> bool:
+        """Set one watch, or count that it is missing; False where there is no such file."""
+        key = f"{hierarchy.mount_point} {name}"
+        if key in tracked.files:
+            return True
+        directory = hierarchy.directory(tracked.path)
+        watch = self._inotify.add(f"{directory}/{name}" if name else directory, mask)
+        if watch is None:
+            return False
+        if isinstance(watch, Unwatched):
+            self._miss(tracked.path, watch)
+            tracked.blind = True
+            return True
+        tracked.files.add(key)
+        tracked.watches.append(watch)
+        self._watches[watch] = (tracked.path, hierarchy)
+        return True
+
+    def _miss(self, path: str, why: Unwatched) -> None:
+        if not self.missing[why]:
+            log.warning("cgroup %r is not watched for events: %s", path, why.value)
+        self.missing[why] += 1
+
+    def _read(self, tracked: _Tracked, *, fresh: bool = True) -> None:
+        """Bring a cgroup's counts up to date. What is gone keeps its last ones."""
+        counts = _NOTHING
+        for source in self._sources:
+            directory = source.hierarchy.directory(tracked.path)
+            for name in _names(source, tracked):
+                content = kernel.read_path(f"{directory}/{name}")
+                if isinstance(content, Missing):
+                    continue
+                try:
+                    counts = _sum(counts, source.parse(content))
+                except ParseError as exc:
+                    log.debug("%s/%s: %s", directory, name, exc)
+                break
+        self._count(tracked, counts, fresh=fresh)
+
+    def _count(self, tracked: _Tracked, counts: Counts, *, fresh: bool = True) -> None:
+        before, now = tracked.counts[0] or 0, counts[0] or 0
+        tracked.counts = _most(tracked.counts, counts)
+        if now > before and fresh:
+            tracked.last_oom_kill = time.time()
+            self._explained += now - before
+
+    def _around(self, path: str) -> str:
+        """What is around a container that no scan saw yet: it need not be published itself."""
+        while path != "/" and ((at := self._tracked.get(path)) is None or at.is_container):
+            path = path.rpartition("/")[0] or "/"
+        return path
+
+    def _owner_of(self, path: str) -> str:
+        """The pod or cgroup around a container; a pod or cgroup itself."""
+        while path not in self._published and path != "/":
+            path = path.rpartition("/")[0] or "/"
+        return path
+
+    def _retire(self, path: str) -> None:
+        """Keep what was counted in a cgroup that is gone, and in all below it."""
+        for below in [p for p in self._tracked if p == path or p.startswith(path + "/")]:
+            tracked = self._tracked[below]
+            owner = self._owners.setdefault(tracked.owner, _Owner())
+            owner.gone = _sum(owner.gone, tracked.counts)
+            owner.last_oom_kill = _later(owner.last_oom_kill, tracked.last_oom_kill)
+            self._drop(below)
+
+    def _drop(self, path: str) -> None:
+        tracked = self._tracked.pop(path)
+        for watch in tracked.watches:
+            if self._watches.pop(watch, None) is not None:
+                self._inotify.remove(watch)
+        if tracked.eventfd >= 0:
+            del self._eventfds[tracked.eventfd]
+            self._leaving[tracked.eventfd] = _Leaving(
+                tracked.owner,
+                tracked.signals,
+                (tracked.counts[0] or 0) - tracked.kills_before,
+                time.monotonic(),
+            )
+
+    # What a scan saw, and what it is told.
+
+    def update(self, view: View) -> View:
+        """Take the counts of a scan, and give each pod, cgroup and container what is kept."""
+        with self._lock:
+            self._take(view)
+            totals = self._totals()
+            pods = {pod.cgroup.path: pod.cgroup for pod in view.pods}
+            owners = {path: self._owners.setdefault(path, _Owner()) for path in self._published}
+            self._owners = owners
+            kept = {
+                path: self._kept(owner, totals.get(path), pods.get(path))
+                for path, owner in owners.items()
+            }
+            dead = self._containers.keys() - {c.cgroup.path for c in view.containers}
+            for path in dead:
+                del self._containers[path]
+            return replace(
+                view,
+                pods=[replace(pod, cgroup=self._with(pod.cgroup, kept)) for pod in view.pods],
+                cgroups=[self._with(cgroup, kept) for cgroup in view.cgroups],
+                containers=[
+                    replace(c, cgroup=cgroup)
+                    if (cgroup := self._with_last_kill(c.cgroup)) is not c.cgroup
+                    else c
+                    for c in view.containers
+                ],
+            )
+
+    def _take(self, view: View) -> None:
+        cgroups = view.snapshot.cgroups
+        for path, cgroup in cgroups.items():
+            tracked = self._tracked.get(path) or self._overlooked(path)
+            if tracked is None:
+                continue
+            if tracked.is_container:
+                self._count(tracked, _counts_of(cgroup), fresh=self._updated)
+            elif tracked.blind or tracked.waiting:
+                self._read(tracked)
+        tree = self._trees()[0]
+        for path in [path for path in self._tracked if path not in cgroups]:
+            if isinstance(kernel.inode(tree.directory(path)), Missing):
+                self._retire(path)
+        self._look_at_leaving()
+        published = frozenset(
+            (*(pod.cgroup.path for pod in view.pods), *(cgroup.path for cgroup in view.cgroups))
+        )
+        changed = published != self._published
+        self._published = published
+        for tracked in self._tracked.values():
+            if changed or tracked.owner not in published:
+                tracked.owner = self._owner_of(tracked.path)
+        self._rehome()
+        if not self._leaving and (kills := self._read_machine()) is not None:
+            self._explained = kills  # what is left was killed where nobody looks
+        self._updated = True
+
+    def _overlooked(self, path: str) -> _Tracked | None:
+        """Track a cgroup that no notification told of."""
+        for hierarchy in self._trees():
+            self._appeared(path, hierarchy, fresh=self._updated)
+        return self._tracked.get(path)
+
+    def _rehome(self) -> None:
+        """Give what a cgroup kept and no page told to the one around it.
+
+        It is gone, a container, or not published for another reason.
+        """
+        for path in [path for path in self._owners if path not in self._published]:
+            owner = self._owners.pop(path)
+            unseen = tuple(
+                None if count is None else max(0, count - (seen or 0))
+                for count, seen in zip(owner.gone, owner.published, strict=True)
+            )
+            heir = self._owners.setdefault(self._owner_of(path), _Owner())
+            heir.gone = _sum(heir.gone, (unseen[0], unseen[1], unseen[2]))
+            if unseen[0]:
+                heir.last_oom_kill = _later(heir.last_oom_kill, owner.last_oom_kill)
+
+    def _totals(self) -> dict[str, tuple[Counts, float | None]]:
+        totals: dict[str, tuple[Counts, float | None]] = {}
+        for tracked in self._tracked.values():
+            counts, last = totals.get(tracked.owner, (_NOTHING, None))
+            totals[tracked.owner] = (
+                _sum(counts, tracked.counts),
+                _later(last, tracked.last_oom_kill),
+            )
+        return totals
+
+    def _kept(
+        self, owner: _Owner, total: tuple[Counts, float | None] | None, pod: Cgroup | None
+    ) -> Kept:
+        counts, last = total or (_NOTHING, None)
+        counts = _sum(owner.gone, counts)
+        if pod is not None and pod.memory is not None and pod.memory.events_high is not None:
+            # v2 counts with descendants, and goes on counting when those are gone.
+            counts = _most(counts, _counts_of(pod))
+        owner.published = counts
+        owner.last_oom_kill = _later(owner.last_oom_kill, last)
+        return Kept(*counts, owner.last_oom_kill)
+
+    def _with(self, cgroup: Cgroup, kept: Mapping[str, Kept]) -> Cgroup:
+        return _with_kept(self._owners[cgroup.path], cgroup, kept[cgroup.path])
+
+    def _with_last_kill(self, cgroup: Cgroup) -> Cgroup:
+        tracked = self._tracked.get(cgroup.path)
+        if tracked is None or tracked.last_oom_kill is None:
+            return cgroup
+        kept = Kept(last_oom_kill_timestamp_seconds=tracked.last_oom_kill)
+        return _with_kept(self._containers.setdefault(cgroup.path, _Owner()), cgroup, kept)
+
+
+def _with_kept(owner: _Owner, cgroup: Cgroup, kept: Kept) -> Cgroup:
+    """A cgroup with what is kept of it; the same objects as before where nothing changed."""
+    if owner.of is not None and owner.of[1] == kept:
+        kept = owner.of[1]
+        if owner.of[0] is cgroup and owner.with_kept is not None:
+            return owner.with_kept
+    owner.of = (cgroup, kept)
+    owner.with_kept = replace(cgroup, kept=kept)
+    return owner.with_kept
+
+
+def _names(source: _Source, tracked: _Tracked) -> tuple[str, ...]:
+    return (source.container,) if tracked.is_container else source.others
+
+
+def _counts_of(cgroup: Cgroup) -> Counts:
+    """What a scan saw of a container, with all below it."""
+    memory, pids = cgroup.memory, cgroup.pids
+    kills = high = None
+    if memory is not None:
+        kills = memory.events_oom_kill
+        if kills is None:
+            kills = memory.events_local_oom_kill
+        high = memory.events_high
+    return kills, high, pids.events_max if pids else None
+
+
+def _later(one: float | None, other: float | None) -> float | None:
+    return max((t for t in (one, other) if t is not None), default=None)

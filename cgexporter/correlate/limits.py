@@ -1,0 +1,187 @@
+"""Limits as they act, and what the root cgroup has by way of procfs."""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+
+from cgexporter.correlate.identity import Container, Pod, View
+from cgexporter.model import Cgroup, Snapshot
+from cgexporter.model.effective import Effective
+from cgexporter.model.machine import Machine
+from cgexporter.model.memory import Memory, working_set
+from cgexporter.model.tasks import Pids
+
+SELF, CPUSET, MACHINE = "self", "cpuset", "machine"
+
+
+@dataclass(frozen=True, slots=True)
+class _Acting:
+    """A limit and the path of the cgroup that sets it, CPUSET or MACHINE."""
+
+    limit: float | None = None
+    by: str | None = None
+
+    def stricter(self, limit: float | None, by: str) -> "_Acting":
+        """This one, or another that is stricter."""
+        if limit is None or (self.limit is not None and limit >= self.limit):
+            return self
+        return _Acting(limit, by)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """What acts on a cgroup and on all below it."""
+
+    cpu: _Acting
+    memory: _Acting
+    pids: _Acting
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was found out of one cgroup, and of what."""
+
+    own: tuple[float | None, ...]
+    above: _Limits
+    limits: _Limits
+    effective: Effective
+    cgroup: Cgroup | None = None
+    with_effective: Cgroup | None = None
+
+
+@dataclass(slots=True)
+class Limits:
+    """Finds the effective limits of each container, pod and cgroup.
+
+    Everything is the same object as before where nothing changed.
+    """
+
+    _known: dict[str, _Known] = field(default_factory=dict)
+    _machine: tuple[tuple[float | None, ...], _Limits] | None = None
+
+    def act_on(self, view: View) -> View:
+        """Give each cgroup of a view its effective limits."""
+        snapshot = view.snapshot
+        machine = self._of_machine(snapshot.machine)
+        known: dict[str, _Known] = {}
+        # Ancestors come before those below them.
+        merged = {c.cgroup.path: c.cgroup for c in view.containers}
+        for path, cgroup in snapshot.cgroups.items():
+            above = _above(path, known, machine)
+            known[path] = self._find(merged.get(path, cgroup), above)
+        self._known = known
+
+        def limited(cgroup: Cgroup) -> Cgroup:
+            found = known.get(cgroup.path)
+            return cgroup if found is None else _with_effective(cgroup, found)
+
+        return replace(
+            view,
+            containers=[_container(c, limited(c.cgroup)) for c in view.containers],
+            pods=[_pod(pod, limited(pod.cgroup)) for pod in view.pods],
+            cgroups=[limited(cgroup) for cgroup in view.cgroups],
+        )
+
+    def _of_machine(self, machine: Machine) -> _Limits:
+        own = (machine.cpus, machine.memory.mem_total, machine.tasks_max)
+        if self._machine is None or self._machine[0] != own:
+            limits = (_Acting(limit, None if limit is None else MACHINE) for limit in own)
+            self._machine = (own, _Limits(*limits))
+        return self._machine[1]
+
+    def _find(self, cgroup: Cgroup, above: _Limits) -> _Known:
+        cpu, memory, pids, cpuset = cgroup.cpu, cgroup.memory, cgroup.pids, cgroup.cpuset
+        own = (
+            cpu.limit_cores if cpu else None,
+            memory.max_bytes if memory else None,
+            pids.max if pids else None,
+            cpuset.cpus if cpuset else None,
+        )
+        known = self._known.get(cgroup.path)
+        if known is not None and known.own == own and known.above is above:
+            return known
+        path = cgroup.path
+        limits = _Limits(
+            # cgroup.cpuset is what ancestors leave of it.
+            above.cpu.stricter(own[3] or None, CPUSET).stricter(own[0], path),
+            above.memory.stricter(own[1], path),
+            above.pids.stricter(own[2], path),
+        )
+        effective = Effective(
+            limits.cpu.limit,
+            limits.memory.limit,
+            limits.pids.limit,
+            _setter(limits.cpu, path),
+            _setter(limits.memory, path),
+            _setter(limits.pids, path),
+        )
+        if known is not None and known.effective == effective:
+            effective = known.effective
+        return _Known(own, above, limits, effective)
+
+
+def _setter(acting: _Acting, path: str) -> str | None:
+    return SELF if acting.by == path else acting.by
+
+
+def _above(path: str, known: Mapping[str, _Known], machine: _Limits) -> _Limits:
+    """What acts on a cgroup by its nearest ancestor that was read."""
+    while path and path != "/":
+        path = path.rpartition("/")[0] or "/"
+        found = known.get(path)
+        if found is not None:
+            return found.limits
+    return machine
+
+
+def _with_effective(cgroup: Cgroup, known: _Known) -> Cgroup:
+    if known.cgroup is not cgroup or known.with_effective is None:
+        known.cgroup = cgroup
+        known.with_effective = replace(cgroup, effective=known.effective)
+    return known.with_effective
+
+
+def _container(container: Container, cgroup: Cgroup) -> Container:
+    return container if container.cgroup is cgroup else replace(container, cgroup=cgroup)
+
+
+def _pod(pod: Pod, cgroup: Cgroup) -> Pod:
+    return pod if pod.cgroup is cgroup else replace(pod, cgroup=cgroup)
+
+
+def with_root(snapshot: Snapshot, sections: AbstractSet[str]) -> Snapshot:
+    """Fill in what cgroupfs does not offer for the root, from procfs.
+
+    The root of v2 has no ``memory.current`` and no ``pids.*``. v1's ``memory.usage_in_bytes`` of
+    the root is the sum of anonymous memory and page cache (mm/memcontrol.c, mem_cgroup_usage):
+    so it is here, from the root's ``memory.stat`` or, without one, from /proc/meminfo.
+    """
+    root, machine = snapshot.cgroups.get("/"), snapshot.machine
+    if root is None:
+        return snapshot
+    changed: dict[str, object] = {}
+    if "memory" in sections and (root.memory is None or root.memory.current_bytes is None):
+        changed["memory"] = _root_memory(root.memory or Memory(), machine)
+    if "pids" in sections and (root.pids is None or root.pids.current is None):
+        changed["pids"] = (root.pids or Pids())._replace(current=machine.tasks)
+    if not changed:
+        return snapshot
+    cgroups = {**snapshot.cgroups, "/": replace(root, **changed)}  # type: ignore[arg-type]
+    return replace(snapshot, cgroups=cgroups)
+
+
+def _root_memory(memory: Memory, machine: Machine) -> Memory:
+    info = machine.memory
+    parts: tuple[int | None, ...] = (memory.anon_bytes, memory.file_bytes)
+    if None in parts:
+        parts = (info.anon_pages, info.cached, info.buffers, info.swap_cached)
+    current = None if None in parts else sum(part or 0 for part in parts)
+    swap = None
+    if info.swap_total is not None and info.swap_free is not None:
+        swap = info.swap_total - info.swap_free
+    inactive = memory.inactive_file_bytes
+    return memory._replace(
+        current_bytes=current,
+        working_set_bytes=working_set(current, inactive),
+        swap_current_bytes=swap,
+    )
