@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from cgexporter import __version__
+from cgexporter import __version__, name_flags
 from cgexporter.exporter import Exporter, Settings
 from cgexporter.hierarchies import NoHierarchyError
 from cgexporter.logs import FORMATS, LEVELS, configure
 from cgexporter.metrics import METRICS
+from cgexporter.names.settings import IdentityError
 
 _EPILOG = """\
 exit status:
@@ -132,6 +133,7 @@ def parser() -> argparse.ArgumentParser:
         help="while serving, hold at most N kernel files open between scans; more cost memory, "
         "fewer cost CPU time (default: %(default)s, and what RLIMIT_NOFILE allows)",
     )
+    name_flags.add(flags.add_argument_group("names (docs/IDENTITY.md)"))
     log = flags.add_argument_group("logs")
     log.add_argument(
         "--log.level",
@@ -158,6 +160,7 @@ def settings(flags: argparse.Namespace) -> Settings:
         max_open_files=0 if flags.once else flags.max_open_files,
         max_cgroups=flags.max_cgroups,
         collectors=frozenset(c for c in COLLECTORS if getattr(flags, f"collector_{c}")),
+        identity=name_flags.identity(flags),
     )
 
 
@@ -169,10 +172,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         grammar.error("--format goes with --once")
     if flags.addresses and flags.once:
         grammar.error("--web.listen-address goes without --once")
+    if problem := name_flags.problem(flags):
+        grammar.error(problem)
     configure(flags.log_level, flags.log_format)
     try:
         exporter = Exporter(settings(flags))
-    except (NoHierarchyError, OSError) as exc:
+    except (NoHierarchyError, IdentityError, OSError) as exc:
         return _failed(exc)
     if flags.once:
         return _once(exporter, flags.format or "table")
@@ -186,13 +191,13 @@ def _failed(problem: object) -> int:
 
 def _once(exporter: Exporter, form: str) -> int:
     try:
-        view = exporter.look()
+        view = exporter.name(exporter.look())
     except OSError as exc:
         return _failed(exc)
     if form == "json":
         from cgexporter.local.json import document
 
-        output = document(view)
+        output = document(view, exporter.resolver.missing)
     elif form == "prom":
         from cgexporter.own import page
         from cgexporter.publish import Format
@@ -201,7 +206,7 @@ def _once(exporter: Exporter, form: str) -> int:
     else:
         from cgexporter.local.table import table
 
-        output = table(view)
+        output = table(view, exporter.resolver.missing)
     exporter.close()
     try:
         sys.stdout.write(output)
@@ -223,7 +228,7 @@ def _serve(exporter: Exporter, flags: argparse.Namespace) -> int:
         for host, port in addresses:
             log.info("listening on %s:%d", f"[{host}]" if ":" in host else host, port)
         if os.geteuid() == 0:
-            log.info("running as root, which nothing but others' namespaces needs")
+            log.info("running as root, which only others' namespaces and runtimes' state need")
 
     addresses = flags.addresses or [_address(_DEFAULT_ADDRESS)]
     try:

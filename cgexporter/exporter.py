@@ -14,6 +14,7 @@ from cgexporter.hierarchies import find
 from cgexporter.kernel import Missing
 from cgexporter.metrics import METRICS, Level
 from cgexporter.model import Snapshot
+from cgexporter.names.settings import Identity, resolver
 from cgexporter.publish import Format, Publisher
 from cgexporter.scan import Scanner, ScanTimeoutError
 
@@ -30,6 +31,7 @@ class Settings:
     max_cgroups: int = 10_000
     collectors: frozenset[str] = frozenset(row.collector for row in METRICS)
     levels: Sequence[Level] = tuple(Level)
+    identity: Identity | None = None  # None: only what cgroup paths and processes tell
 
 
 @dataclass(slots=True)
@@ -64,6 +66,8 @@ class Exporter:
             max_open_files=kernel.raise_descriptor_limit(settings.max_open_files),
         )
         self._correlator = Correlator(hierarchies)
+        nothing = Identity(logs=False, state=False)
+        self.resolver = resolver(settings.identity or nothing, hierarchies)
         self._publisher = Publisher(rows, settings.levels)
         self.status = Status(Counter(), Counter())
 
@@ -73,7 +77,7 @@ class Exporter:
         return self.scanner.descriptors.held
 
     def look(self, deadline: float | None = None) -> View:
-        """Scan and correlate.
+        """Scan and correlate; who is new gets a name a moment later, from another thread.
 
         Args:
             deadline: on `time.monotonic`.
@@ -98,14 +102,21 @@ class Exporter:
 
     def correlate(self, snapshot: Snapshot) -> View:
         """Give each cgroup of a snapshot its owner."""
-        return self._correlator.correlate(snapshot)
+        return self._correlator.correlate(snapshot, self.resolver.told)
+
+    def name(self, view: View) -> View:
+        """The same snapshot, once every source of names was asked."""
+        self.resolver.resolve(view)
+        self.status.view = named = self.correlate(view.snapshot)
+        return named
 
     def render(self, view: View, form: Format) -> str:
         """Render the metrics of a view's containers, pods and cgroups."""
         return self._publisher.render(view, form)
 
     def close(self) -> None:
-        """Close every kernel file."""
+        """Stop looking for names and close every kernel file."""
+        self.resolver.close()
         self.scanner.close()
 
 

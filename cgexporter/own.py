@@ -21,6 +21,7 @@ from cgexporter.exporter import (
 )
 from cgexporter.kernel import Missing
 from cgexporter.metrics import OWN, Kind
+from cgexporter.names import resolver
 from cgexporter.publish import Format
 
 Samples = Iterable[tuple[Sequence[str], float]]
@@ -29,8 +30,8 @@ Samples = Iterable[tuple[Sequence[str], float]]
 class OwnCollector(Collector):
     """Yields the families of `metrics.OWN` for one page."""
 
-    def __init__(self, status: Status, view: View, open_files: int) -> None:
-        self._values = _values(status, view, open_files)
+    def __init__(self, status: Status, names: resolver.Status, view: View, open_files: int) -> None:
+        self._values = _values(status, names, view, open_files)
 
     def collect(self) -> Iterator[Metric]:
         """The families, in the order of the table."""
@@ -44,7 +45,9 @@ class OwnCollector(Collector):
                 yield family
 
 
-def _values(status: Status, view: View, open_files: int) -> Mapping[str, Samples]:
+def _values(
+    status: Status, names: resolver.Status, view: View, open_files: int
+) -> Mapping[str, Samples]:
     snapshot = view.snapshot
     build, host = build_facts(), host_facts(snapshot)
     reasons = {file: support_reason(snapshot, file) for file in snapshot.files}
@@ -63,6 +66,8 @@ def _values(status: Status, view: View, open_files: int) -> Mapping[str, Samples
             (("cgroup",), len(view.cgroups)),
         ],
         "identity_unresolved": [((), sum(c.name is None for c in view.containers))],
+        "identity_answers": [((source,), n) for source, n in names.by_source.items()],
+        "identity_errors": [((source,), n) for source, n in names.errors.items()],
         "cgroups_dropped": [((), snapshot.dropped)],
         "cgroups_skipped": [((), status.skipped)],
         "parse_errors": [((file,), n) for file, n in sorted(status.parse_errors.items())],
@@ -111,7 +116,9 @@ class ProcessCollector(Collector):
 def page(exporter: Exporter, view: View, form: Format) -> bytes:
     """A whole page of metrics: the host's, then the exporter's own and its process's."""
     registry = CollectorRegistry()
-    registry.register(OwnCollector(exporter.status, view, exporter.open_files))
+    registry.register(
+        OwnCollector(exporter.status, exporter.resolver.status, view, exporter.open_files)
+    )
     registry.register(ProcessCollector())
     generate = openmetrics.generate_latest if form is Format.OPENMETRICS else generate_latest
     own: bytes = generate(registry)
