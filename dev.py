@@ -20,7 +20,17 @@ VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 
 # Program that some test starts → Debian package that has it.
-TOOLS = {"runc": "runc", "busybox": "busybox-static", "prometheus": "prometheus"}
+TOOLS = {
+    "runc": "runc",
+    "crun": "crun",
+    "busybox": "busybox-static",
+    "prometheus": "prometheus",
+    "dockerd": "docker.io",
+    "containerd": "containerd",
+    "podman": "podman",
+    "etcd": "etcd-server",
+    "openssl": "openssl",
+}
 
 
 def run(*command: str | Path, **environment: str) -> None:

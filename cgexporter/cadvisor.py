@@ -477,11 +477,26 @@ class Names(NamedTuple):
 
 
 def names_of(subject: Container | Pod | Cgroup) -> Names:
-    """What is known of a container, sandbox, pod or cgroup."""
-    if isinstance(subject, Container):
-        name = subject.place.container_id or subject.name or ""
-        return Names(container=subject.name or "", name=name)
-    return Names()
+    """What is known of a container, sandbox, pod or cgroup.
+
+    In a pod `name` is the container's ID, as the kubelet has it; elsewhere its name, as
+    cAdvisor by itself has it for Docker.
+    """
+    if isinstance(subject, Cgroup):
+        return Names()
+    facts = subject.facts
+    namespace, pod = facts.namespace or "", facts.pod or ""
+    if isinstance(subject, Pod):
+        return Names(namespace=namespace, pod=pod)
+    in_pod = subject.qos_class is not None
+    known = (subject.container_id, subject.name) if in_pod else (subject.name, subject.container_id)
+    return Names(
+        container=subject.name or "" if in_pod and not facts.sandbox else "",
+        image=facts.image or "",
+        name=next(filter(None, known), ""),
+        namespace=namespace,
+        pod=pod,
+    )
 
 
 @dataclass(slots=True)

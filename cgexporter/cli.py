@@ -9,12 +9,13 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from cgexporter import __version__
+from cgexporter import __version__, name_flags
 from cgexporter.exporter import Exporter, Names, Settings
 from cgexporter.hierarchies import NoHierarchyError
 from cgexporter.logs import FORMATS, LEVELS, configure
 from cgexporter.metric import Level
 from cgexporter.metrics import COLLECTORS, DEFAULT_COLLECTORS
+from cgexporter.names.settings import ClusterError
 
 _EPILOG = """\
 exit status:
@@ -162,6 +163,7 @@ def parser() -> argparse.ArgumentParser:
         help="while serving, hold at most N kernel files open between scans; more cost memory, "
         "fewer cost CPU time (default: %(default)s, and what RLIMIT_NOFILE allows)",
     )
+    name_flags.add(flags.add_argument_group("names (docs/IDENTITY.md)"))
     log = flags.add_argument_group("logs")
     log.add_argument(
         "--log.level",
@@ -190,6 +192,7 @@ def settings(flags: argparse.Namespace) -> Settings:
         collectors=frozenset(c for c in COLLECTORS if getattr(flags, f"collector_{c}")),
         collector_levels=dict(flags.collector_levels),
         names=Names(flags.names),
+        identity=name_flags.identity(flags),
     )
 
 
@@ -201,10 +204,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         grammar.error("--format goes with --once")
     if flags.addresses and flags.once:
         grammar.error("--web.listen-address goes without --once")
+    if problem := name_flags.problem(flags):
+        grammar.error(problem)
     configure(flags.log_level, flags.log_format)
     try:
         exporter = Exporter(settings(flags))
-    except (NoHierarchyError, OSError) as exc:
+    except (NoHierarchyError, ClusterError, OSError) as exc:
         return _failed(exc)
     if flags.once:
         return _once(exporter, flags.format or "table")
@@ -218,13 +223,13 @@ def _failed(problem: object) -> int:
 
 def _once(exporter: Exporter, form: str) -> int:
     try:
-        view = exporter.look()
+        view = exporter.name(exporter.look())
     except OSError as exc:
         return _failed(exc)
     if form == "json":
         from cgexporter.local.json import document
 
-        output = document(view)
+        output = document(view, exporter.resolver.missing)
     elif form == "prom":
         from cgexporter.own import page
         from cgexporter.publish import Format
@@ -233,7 +238,7 @@ def _once(exporter: Exporter, form: str) -> int:
     else:
         from cgexporter.local.table import table
 
-        output = table(view)
+        output = table(view, exporter.resolver.missing)
     exporter.close()
     try:
         sys.stdout.write(output)
@@ -255,7 +260,7 @@ def _serve(exporter: Exporter, flags: argparse.Namespace) -> int:
         for host, port in addresses:
             log.info("listening on %s:%d", f"[{host}]" if ":" in host else host, port)
         if os.geteuid() == 0:
-            log.info("running as root, which nothing but others' namespaces needs")
+            log.info("running as root, which only others' namespaces and runtimes' state need")
 
     addresses = flags.addresses or [_address(_DEFAULT_ADDRESS)]
     try:

@@ -19,6 +19,7 @@ from cgexporter.kernel import Missing
 from cgexporter.metric import Level, Metric
 from cgexporter.metrics import DEFAULT_COLLECTORS, METRICS
 from cgexporter.model import Snapshot
+from cgexporter.names.settings import Identity, resolver
 from cgexporter.publish import Format, Publisher
 from cgexporter.scan import Scanner, ScanTimeoutError
 from cgexporter.sources import files_in
@@ -50,6 +51,7 @@ class Settings:
     # Of a collector that is not named here, all levels are published.
     collector_levels: Mapping[str, Sequence[Level]] = field(default_factory=dict)
     names: Names = Names.CGEXPORTER
+    identity: Identity | None = None  # None: only what cgroup paths and processes tell
 
 
 @dataclass(slots=True)
@@ -108,6 +110,8 @@ class Exporter:
         self.hierarchies = hierarchies
         self._max_cgroups = settings.max_cgroups
         self.watcher: EventWatcher | None = None
+        nothing = Identity(logs=False, state=False)
+        self.resolver = resolver(settings.identity or nothing, hierarchies)
         self.status = Status(Counter(), Counter())
 
     @property
@@ -116,7 +120,7 @@ class Exporter:
         return self.scanner.descriptors.held
 
     def look(self, deadline: float | None = None) -> View:
-        """Scan and correlate.
+        """Scan and correlate; who is new gets a name a moment later, from another thread.
 
         Args:
             deadline: on `time.monotonic`.
@@ -141,10 +145,17 @@ class Exporter:
 
     def correlate(self, snapshot: Snapshot) -> View:
         """Give each cgroup of a snapshot its owner."""
-        view = self._correlator.correlate(with_root(snapshot, self._sections))
+        complete = with_root(snapshot, self._sections)
+        view = self._correlator.correlate(complete, self.resolver.told)
         if "effective" in self._sections:
             view = self._limits.act_on(view)
         return self.watcher.update(view) if self.watcher else view
+
+    def name(self, view: View) -> View:
+        """The same snapshot, once every source of names was asked."""
+        self.resolver.resolve(view)
+        self.status.view = named = self.correlate(view.snapshot)
+        return named
 
     def watch(self) -> None:
         """Count from now on what happens between scans."""
@@ -180,7 +191,8 @@ class Exporter:
         return {path: time for path, (_, time) in births.items()}
 
     def close(self) -> None:
-        """Close every kernel file."""
+        """Stop looking for names and events, and close every kernel file."""
+        self.resolver.close()
         if self.watcher:
             self.watcher.close()
             self.watcher = None

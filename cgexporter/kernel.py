@@ -184,6 +184,16 @@ def read_link(dir_fd: int, name: str) -> str | Missing:
         return reason(exc)
 
 
+def owner(path: str) -> int | Missing:
+    """UID of the owner of a cgroup's directory: who may make cgroups in it."""
+    try:
+        return os.stat(path).st_uid
+    except (FileNotFoundError, NotADirectoryError):
+        return Missing.GONE
+    except OSError as exc:
+        return reason(exc)
+
+
 def inode(path: str) -> int | Missing:
     """Inode of a file or directory, following links."""
     try:

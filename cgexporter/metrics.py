@@ -876,6 +876,27 @@ DEFAULT_COLLECTORS = frozenset(row.collector for row in _DEFAULT)
 COLLECTORS = tuple(dict.fromkeys(row.collector for row in METRICS))
 
 
+class Ask(NamedTuple):
+    """A metric of what a container's pod asks for: a field of `correlate.facts.Declared`."""
+
+    field: str
+    unit: str
+    help: str
+
+    @property
+    def family(self) -> str:
+        """Name of the family."""
+        return f"{PREFIX}_container_declared_{self.field}"
+
+
+DECLARED: tuple[Ask, ...] = (
+    Ask("cpu_request_cores", "cores", "CPUs that the pod's manifest requests for the container."),
+    Ask("cpu_limit_cores", "cores", "CPU limit in the pod's manifest."),
+    Ask("memory_request_bytes", "bytes", "Memory that the pod's manifest requests."),
+    Ask("memory_limit_bytes", "bytes", "Memory limit in the pod's manifest."),
+)
+
+
 class Own(NamedTuple):
     """A metric about the exporter itself."""
 
@@ -923,6 +944,20 @@ OWN: tuple[Own, ...] = (
         "",
         (),
         "Containers that are published without their name, for no source tells it.",
+    ),
+    Own(
+        "identity_answers",
+        GAUGE,
+        "",
+        ("source",),
+        "Containers and pods of which a source of names told something, sandboxes too.",
+    ),
+    Own(
+        "identity_errors",
+        COUNTER,
+        "",
+        ("source",),
+        "Times that a source of names could not be asked, or had a file of another form.",
     ),
     Own(
         "cgroups_dropped",

@@ -23,6 +23,7 @@ from cgexporter.exporter import (
 from cgexporter.kernel import Missing
 from cgexporter.metric import Kind
 from cgexporter.metrics import OWN
+from cgexporter.names import resolver
 from cgexporter.publish import Format
 
 Samples = Iterable[tuple[Sequence[str], float]]
@@ -32,9 +33,14 @@ class OwnCollector(Collector):
     """Yields the families of `metrics.OWN` for one page."""
 
     def __init__(
-        self, status: Status, view: View, open_files: int, watcher: EventWatcher | None = None
+        self,
+        status: Status,
+        names: resolver.Status,
+        view: View,
+        open_files: int,
+        watcher: EventWatcher | None = None,
     ) -> None:
-        self._values = {**_values(status, view, open_files), **_watches(watcher)}
+        self._values = {**_values(status, names, view, open_files), **_watches(watcher)}
 
     def collect(self) -> Iterator[Metric]:
         """The families, in the order of the table."""
@@ -48,7 +54,9 @@ class OwnCollector(Collector):
                 yield family
 
 
-def _values(status: Status, view: View, open_files: int) -> Mapping[str, Samples]:
+def _values(
+    status: Status, names: resolver.Status, view: View, open_files: int
+) -> Mapping[str, Samples]:
     snapshot = view.snapshot
     build, host = build_facts(), host_facts(snapshot)
     reasons = {file: support_reason(snapshot, file) for file in snapshot.files}
@@ -67,6 +75,8 @@ def _values(status: Status, view: View, open_files: int) -> Mapping[str, Samples
             (("cgroup",), len(view.cgroups)),
         ],
         "identity_unresolved": [((), sum(c.name is None for c in view.containers))],
+        "identity_answers": [((source,), n) for source, n in names.by_source.items()],
+        "identity_errors": [((source,), n) for source, n in names.errors.items()],
         "cgroups_dropped": [((), snapshot.dropped)],
         "cgroups_skipped": [((), status.skipped)],
         "parse_errors": [((file,), n) for file, n in sorted(status.parse_errors.items())],
@@ -130,7 +140,15 @@ class ProcessCollector(Collector):
 def page(exporter: Exporter, view: View, form: Format) -> bytes:
     """A whole page of metrics: the host's, then the exporter's own and its process's."""
     registry = CollectorRegistry()
-    registry.register(OwnCollector(exporter.status, view, exporter.open_files, exporter.watcher))
+    registry.register(
+        OwnCollector(
+            exporter.status,
+            exporter.resolver.status,
+            view,
+            exporter.open_files,
+            exporter.watcher,
+        )
+    )
     registry.register(ProcessCollector())
     generate = openmetrics.generate_latest if form is Format.OPENMETRICS else generate_latest
     own: bytes = generate(registry)

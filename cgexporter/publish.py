@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
+from cgexporter.correlate.facts import Facts, label_name
 from cgexporter.correlate.identity import Container, Pod, View
 from cgexporter.metric import PREFIX, Kind, Level, Metric
-from cgexporter.metrics import METRICS
+from cgexporter.metrics import DECLARED, METRICS
 from cgexporter.model import Cgroup
 from cgexporter.model.effective import Effective
 
@@ -146,12 +147,18 @@ def _sections(rows: Iterable[Metric], level: Level) -> list[_Section]:
 
 def container_pairs(container: Container) -> Pairs:
     """Labels of each of a container's samples."""
-    return (("container", container.name), ("id", container.id))
+    facts = container.facts
+    return (
+        ("namespace", facts.namespace),
+        ("pod", facts.pod),
+        ("container", container.name),
+        ("id", container.id),
+    )
 
 
 def pod_pairs(pod: Pod) -> Pairs:
     """Labels of each of a pod's samples."""
-    return (("uid", pod.uid),)
+    return (("namespace", pod.facts.namespace), ("pod", pod.facts.pod), ("uid", pod.uid))
 
 
 def cgroup_pairs(cgroup: Cgroup) -> Pairs:
@@ -161,32 +168,46 @@ def cgroup_pairs(cgroup: Cgroup) -> Pairs:
 
 def container_info(container: Container) -> Pairs:
     """What is said once of a container, beside its labels."""
-    place = container.place
-    full = place.container_id
+    place, facts = container.place, container.facts
+    full = container.container_id
+    restarts = facts.restart_count
     return (
         ("cgroup", container.cgroup.path),
-        ("container_id", f"{place.runtime}://{full}" if full and place.runtime else full),
+        ("compose_project", facts.compose_project),
+        ("compose_service", facts.compose_service),
+        ("container_id", f"{container.runtime}://{full}" if full and container.runtime else full),
         ("driver", place.driver),
+        ("image", facts.image),
         ("parent_cgroup", place.parent_path),
-        ("pod_uid", place.pod_uid),
-        ("qos_class", place.qos_class),
-        ("runtime", place.runtime),
+        ("pod_uid", place.pod_uid or facts.pod_uid),
+        ("qos_class", container.qos_class),
+        ("restart_count", None if restarts is None else str(restarts)),
+        ("runtime", container.runtime),
+        *_passed_labels(facts),
     )
 
 
 def pod_info(pod: Pod) -> Pairs:
     """What is said once of a pod, beside its labels."""
+    facts = pod.facts
     return (
         ("cgroup", pod.cgroup.path),
         ("driver", pod.place.driver),
+        ("owner_kind", facts.owner_kind),
+        ("owner_name", facts.owner_name),
         ("parent_cgroup", pod.place.parent_path),
-        ("qos_class", pod.place.qos_class),
+        ("qos_class", pod.qos_class),
+        *_passed_labels(facts),
     )
 
 
+def _passed_labels(facts: Facts) -> Pairs:
+    return tuple((label_name(name), value) for name, value in facts.labels.items())
+
+
 INFOS = (
-    (Level.CONTAINER, "A container: its full ID, runtime, cgroup, pod and QoS class."),
-    (Level.POD, "A pod: its cgroup and QoS class."),
+    (Level.CONTAINER, "A container: its full ID, image, runtime, cgroup, pod and QoS class."),
+    (Level.POD, "A pod: its cgroup, owner and QoS class."),
 )
 LIMITS_INFO = (
     "What sets the limit that acts: self, an ancestor by its path, the cpuset or the machine."
@@ -230,6 +251,8 @@ class Publisher:
         for level in self._levels:
             for section in self._sections[level]:
                 self._families(level, section, by_level[level], form, parts)
+        if Level.CONTAINER in self._levels:
+            parts.extend(_declared(view, form))
         for level, text in INFOS:
             if level in self._levels:
                 infos = [subject.info for subject, _ in by_level[level]]
@@ -287,6 +310,20 @@ def _setters(subject: _Subject, cgroup: Cgroup) -> str:
 def _lines(sample: str, texts: Sequence[str]) -> tuple[str, str]:
     """The lines of one sample name, in two parts to save a copy."""
     return sample, sample.join(texts)
+
+
+def _declared(view: View, form: Format) -> Iterator[str]:
+    """What pods' manifests ask for, where a source knows them."""
+    asking = [(c, c.facts.declared) for c in view.containers if c.facts.declared is not None]
+    for row in DECLARED:
+        samples = [
+            f"{row.family}{labels(container_pairs(container))} {value!r}\n"
+            for container, declared in asking
+            if (value := getattr(declared, row.field)) is not None
+        ]
+        if samples:
+            yield header(row.family, Kind.GAUGE, row.unit, row.help, form)
+            yield "".join(samples)
 
 
 def _subjects(view: View) -> Iterator[tuple[Level, Cgroup, Pairs, Pairs]]:

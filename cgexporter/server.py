@@ -164,6 +164,7 @@ class Scrapes:
             raise
         else:
             self.view = view
+            self.exporter.resolver.want(view)
             return view
         finally:
             self._scan = None

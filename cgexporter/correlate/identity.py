@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cgexporter import kernel
+from cgexporter.correlate.facts import NOBODY, NOTHING, Facts, Told
 from cgexporter.correlate.paths import Level, Place, classify
 from cgexporter.correlate.processes import Process, first_process, read_process
 from cgexporter.hierarchies import Hierarchies
@@ -30,17 +31,34 @@ class Container:
         id: what tells it from others on this host: the first 12 hex digits of its ID, an
             ID or cgroup name of another form, the whole path where those are not unique;
             "" where the name alone says it.
+        facts: what sources of names told of it.
     """
 
     cgroup: Cgroup
     place: Place
     id: str
     process: Process | None = None
+    facts: Facts = NOTHING
 
     @property
     def name(self) -> str | None:
         """Its name, where known."""
-        return self.place.container_name
+        return self.facts.name or self.place.container_name
+
+    @property
+    def runtime(self) -> str | None:
+        """What manages it; the path's word counts more than a source's."""
+        return self.place.runtime or self.facts.runtime
+
+    @property
+    def container_id(self) -> str | None:
+        """Its whole ID."""
+        return self.place.container_id or self.facts.container_id
+
+    @property
+    def qos_class(self) -> str | None:
+        """Its pod's QoS class."""
+        return self.place.qos_class or self.facts.qos_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +68,20 @@ class Pod:
     cgroup: Cgroup
     place: Place
     uid: str
+    facts: Facts = NOTHING
+
+    @property
+    def qos_class(self) -> str | None:
+        """Its QoS class."""
+        return self.place.qos_class or self.facts.qos_class
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A snapshot with owners: each cgroup is in one of these lists, or in none."""
+    """A snapshot with owners: each cgroup is in one of these lists, or in none.
+
+    `found` has all containers again: those published, sandboxes, and those that hold others.
+    """
 
     snapshot: Snapshot
     containers: Sequence[Container]
@@ -62,6 +89,7 @@ class View:
     cgroups: Sequence[Cgroup]
     sandboxes: Sequence[Container]
     denied: bool  # namespaces of some container may not be read
+    found: Sequence[Container] = ()
 
 
 def rank(path: str) -> int | None:
@@ -133,8 +161,8 @@ class Correlator:
     _host: Process | None = None
     _scans: int = 0
 
-    def correlate(self, snapshot: Snapshot) -> View:
-        """Give each cgroup of a snapshot its owner."""
+    def correlate(self, snapshot: Snapshot, told: Told = NOBODY) -> View:
+        """Give each cgroup of a snapshot its owner, with what was told of it."""
         if kernel.is_due(self._scans):
             self._host = read_process(self.hierarchies.procfs, 1)
         self._scans += 1
@@ -158,9 +186,11 @@ class Correlator:
             if level is Level.CONTAINER:
                 self._look(path, known, descend=True)
                 merged = self._with_payload(cgroup, known, snapshot)
-                containers.append(Container(merged, place, _id(path, place), known.process))
+                facts = told.get((path, cgroup.inode), NOTHING)
+                containers.append(Container(merged, place, _id(path, place), known.process, facts))
             elif level is Level.POD:
-                pods.append(Pod(cgroup, place, place.pod_uid or path))
+                facts = told.get((path, cgroup.inode), NOTHING)
+                pods.append(Pod(cgroup, place, place.pod_uid or path, facts))
             elif level is Level.CGROUP:
                 rest.append(cgroup)
         return _view(snapshot, containers, pods, rest)
@@ -254,6 +284,7 @@ def _view(
         pods=_with_unique_uids(pods),
         cgroups=rest,
         sandboxes=[c for c in found if c.cgroup.path in sandbox_paths],
+        found=found,
         denied=any(c.process is not None and c.process.denied for c in found),
     )
 
@@ -322,11 +353,12 @@ def _sandbox_paths(containers: Iterable[Container]) -> frozenset[str]:
     proven = set()
     for container in containers:
         pod_path, path = container.place.pod_path, container.cgroup.path
-        if container.place.sandbox:
+        if container.place.sandbox or container.facts.sandbox:
             proven.add(path)
         elif pod_path is not None and container.place.qos_class is not None:
-            process = container.process
-            if process is not None and process.oom_score_adj == _SANDBOX_OOM_SCORE_ADJ:
+            process, told = container.process, container.facts.sandbox
+            looks_so = process is not None and process.oom_score_adj == _SANDBOX_OOM_SCORE_ADJ
+            if looks_so and told is None:
                 candidates.setdefault(pod_path, []).append(path)
     proven.update(paths[0] for paths in candidates.values() if len(paths) == 1)
     return frozenset(proven)
@@ -334,7 +366,7 @@ def _sandbox_paths(containers: Iterable[Container]) -> frozenset[str]:
 
 def _with_unique_ids(containers: Sequence[Container]) -> list[Container]:
     """No two containers under one name: who cannot keep an ID goes by its path."""
-    contested = _contested(((c.name, c.id), c.cgroup.path, c.place) for c in containers)
+    contested = _contested((c.id or (c.name,), c.cgroup.path, c.place) for c in containers)
     return [replace(c, id=c.cgroup.path) if c.cgroup.path in contested else c for c in containers]
 
 

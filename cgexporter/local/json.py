@@ -7,7 +7,10 @@ number for it. Units are in the names.
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
+from types import MappingProxyType
 
+from cgexporter.correlate.facts import Facts
 from cgexporter.correlate.identity import Container, View
 from cgexporter.exporter import host_facts, support_reason
 from cgexporter.model import SECTIONS, Cgroup
@@ -44,16 +47,34 @@ def _device_name(element: object, devices: Mapping[str, str]) -> dict[str, Json]
     return {} if device is None else {"name": devices.get(device)}
 
 
+def _told(facts: Facts) -> dict[str, Json]:
+    """What sources of names told, beside the name itself."""
+    declared = facts.declared
+    return {
+        "image": facts.image,
+        "restart_count": facts.restart_count,
+        "owner_kind": facts.owner_kind,
+        "owner_name": facts.owner_name,
+        "compose_project": facts.compose_project,
+        "compose_service": facts.compose_service,
+        "labels": dict(facts.labels) or None,
+        "declared": None if declared is None else _without_none(asdict(declared)),
+    }
+
+
 def _container(container: Container, devices: Mapping[str, str]) -> dict[str, Json]:
     place, process = container.place, container.process
     facts: dict[str, Json] = {
         "id": container.id or None,
+        "namespace": container.facts.namespace,
+        "pod": container.facts.pod,
         "container": container.name,
-        "container_id": place.container_id,
-        "runtime": place.runtime,
+        "container_id": container.container_id,
+        "runtime": container.runtime,
         "driver": place.driver,
-        "pod_uid": place.pod_uid,
-        "qos_class": place.qos_class,
+        "pod_uid": place.pod_uid or container.facts.pod_uid,
+        "qos_class": container.qos_class,
+        **_told(container.facts),
         "cgroup": container.cgroup.path,
         "parent_cgroup": place.parent_path,
     }
@@ -63,8 +84,13 @@ def _container(container: Container, devices: Mapping[str, str]) -> dict[str, Js
     return {**_without_none(facts), **_sections(container.cgroup, devices)}
 
 
-def document(view: View) -> str:
-    """The whole document, indented, with a line end."""
+def document(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The whole document, indented, with a line end.
+
+    Args:
+        view: what to write.
+        missing: by source of names, what it was denied.
+    """
     snapshot = view.snapshot
     devices = snapshot.devices
     unsupported = {
@@ -72,6 +98,7 @@ def document(view: View) -> str:
     }
     if view.denied:
         unsupported["/proc/PID/ns"] = "permission denied"
+    unsupported |= {f"names from {source}": why for source, why in missing.items()}
     content: dict[str, Json] = {
         "host": dict(host_facts(snapshot)),
         "time": snapshot.started,
@@ -82,7 +109,10 @@ def document(view: View) -> str:
                 **_without_none(
                     {
                         "uid": pod.uid,
-                        "qos_class": pod.place.qos_class,
+                        "namespace": pod.facts.namespace,
+                        "pod": pod.facts.pod,
+                        "qos_class": pod.qos_class,
+                        **_told(pod.facts),
                         "driver": pod.place.driver,
                         "cgroup": pod.cgroup.path,
                     }

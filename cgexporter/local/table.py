@@ -5,7 +5,8 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from rich import box
 from rich.console import Console
@@ -75,24 +76,26 @@ def printable(text: str) -> str:
 
 
 COLUMNS = (
-    "CONTAINER", "RUNTIME", "POD", "QOS", "CPU", "LIMIT", "THROTTLED", "PERIODS", "MEMORY",
+    "CONTAINER", "IMAGE", "RUNTIME", "POD", "QOS", "CPU", "LIMIT", "THROTTLED", "PERIODS", "MEMORY",
     "LIMIT", "USED", "OOM KILLS", "READ", "WRITTEN", "TASKS", "LIMIT",
 )  # fmt: skip
-_LEFT = 4  # columns of names
+_LEFT = 5  # columns of names
 
 
 def row(container: Container) -> Sequence[str]:
     """One container's cells, in the order of COLUMNS."""
-    place, cgroup = container.place, container.cgroup
+    facts, cgroup = container.facts, container.cgroup
+    pod = "/".join(part for part in (facts.namespace, facts.pod) if part) or container.place.pod_uid
     cpu, memory, pids = cgroup.cpu, cgroup.memory, cgroup.pids
     limit = memory.max_bytes if memory else None
     working_set = memory.working_set_bytes if memory else None
     kills = (memory.events_oom_kill, memory.events_local_oom_kill) if memory else (None,)
     return (
         printable(" ".join(part for part in (container.name, container.id) if part)),
-        place.runtime or _ABSENT,
-        printable(place.pod_uid or _ABSENT),
-        place.qos_class or _ABSENT,
+        printable(facts.image or _ABSENT),
+        container.runtime or _ABSENT,
+        printable(pod or _ABSENT),
+        container.qos_class or _ABSENT,
         duration(cpu.usage_seconds if cpu else None),
         plain(cpu.limit_cores if cpu else None, 2),
         duration(cpu.throttled_seconds if cpu else None),
@@ -114,8 +117,13 @@ def _total(cgroup: Cgroup, counter: str) -> int | None:
     return sum(getattr(device, counter) or 0 for device in cgroup.io)
 
 
-def notes(view: View) -> list[str]:
-    """What could not be read, and what would change that."""
+def notes(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """What could not be read, and what would change that.
+
+    Args:
+        view: what is shown.
+        missing: by source of names, what it was denied.
+    """
     lines = []
     by_reason: dict[str, list[str]] = {}
     for file in view.snapshot.files:
@@ -134,12 +142,21 @@ def notes(view: View) -> list[str]:
     if view.snapshot.skipped:
         lines.append(f"{view.snapshot.skipped} cgroups could not be read: see the log")
     if any(c.name is None for c in view.containers):
-        lines.append("names are not known from cgroup paths alone: containers go by their IDs")
+        lines.append(
+            "names of some containers are not known: they go by their IDs; "
+            "docs/IDENTITY.md says what would tell them"
+        )
+    lines += [f"names from {source}: {why}" for source, why in sorted(missing.items())]
     return lines
 
 
-def table(view: View) -> str:
-    """The table and its notes; coloured and as wide as the terminal where there is one."""
+def table(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The table and its notes; coloured and as wide as the terminal where there is one.
+
+    Args:
+        view: what to show.
+        missing: by source of names, what it was denied.
+    """
     terminal = sys.stdout.isatty()
     output = io.StringIO()
     console = Console(
@@ -161,6 +178,6 @@ def table(view: View) -> str:
         for container in view.containers:
             grid.add_row(*(Text(cell) for cell in row(container)))
         console.print(grid)
-    for line in notes(view):
+    for line in notes(view, missing):
         console.print(Text(line, style="dim"))
     return "\n".join(line.rstrip() for line in output.getvalue().split("\n"))

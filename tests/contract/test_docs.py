@@ -12,7 +12,16 @@ import pytest
 
 from cgexporter.cli import parser
 from cgexporter.exporter import Exporter, Settings
-from cgexporter.metrics import COLLECTORS, DEFAULT_COLLECTORS, METRICS, OWN, PREFIX, Kind, Level
+from cgexporter.metrics import (
+    COLLECTORS,
+    DECLARED,
+    DEFAULT_COLLECTORS,
+    METRICS,
+    OWN,
+    PREFIX,
+    Kind,
+    Level,
+)
 from cgexporter.publish import INFOS, LIMITS_INFO, Format
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -29,14 +38,15 @@ def metrics_page() -> str:
         "",
         "| Level | What it is | Labels |",
         "|---|---|---|",
-        "| `container` | the cgroup of one container, not of a pod's sandbox | `container`, `id` |",
-        "| `pod` | the cgroup of a Kubernetes or Podman pod | `uid` |",
+        "| `container` | a container, no sandbox | `namespace`, `pod`, `container`, `id` |",
+        "| `pod` | the cgroup of a Kubernetes or Podman pod | `namespace`, `pod`, `uid` |",
         "| `cgroup` | the root, slices (QoS tiers too), services and other cgroups | `cgroup` |",
         "",
         "`id` is the first 12 digits of the container's ID, or its ID or cgroup name where that",
-        "has another form. Where several cgroups claim one ID or UID it is the path. `container`",
-        "is its name, where known. A label that is not known is absent. Limits without a limit",
-        "are `+Inf`. A sample is absent where the kernel does not give the number.",
+        "has another form. Where several cgroups claim one ID or UID it is the path. `namespace`,",
+        "`pod` and `container` are names, where a source tells them: [IDENTITY.md](IDENTITY.md). A",
+        "label that is not known is absent. Limits without a limit are `+Inf`. A sample is absent",
+        "where the kernel does not give the number.",
         "",
         "Sums: no container lies in another container, no pod in another pod, so a sum over a",
         "`container` or a `pod` family counts nothing twice. The `cgroup` families are the tree",
@@ -85,8 +95,9 @@ def metrics_page() -> str:
         "|---|---|---|",
     ]
     facts = {
-        "container": "cgroup, container_id, driver, parent_cgroup, pod_uid, qos_class, runtime",
-        "pod": "cgroup, driver, parent_cgroup, qos_class",
+        "container": "cgroup, compose_project, compose_service, container_id, driver, image, "
+        "parent_cgroup, pod_uid, qos_class, restart_count, runtime, label_…",
+        "pod": "cgroup, driver, owner_kind, owner_name, parent_cgroup, qos_class, label_…",
     }
     for level, text in INFOS:
         lines.append(f"| `{PREFIX}_{level.value}_info` | {facts[level.value]} | {text} |")
@@ -94,6 +105,18 @@ def metrics_page() -> str:
         lines.append(
             f"| `{PREFIX}_{level.value}_limits_info` | cpu, memory, pids | {LIMITS_INFO} |"
         )
+    lines += [
+        "",
+        "`label_…` are labels of pods and containers that `--identity.labels` asks for.",
+        "",
+        "## Declared",
+        "",
+        "What a pod's manifest asks for, known from the kubelet or the API server.",
+        "",
+        "| Metric | Type | Help |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{ask.family}` | gauge | {ask.help} |" for ask in DECLARED]
     lines += [
         "",
         "## The exporter itself",
@@ -140,6 +163,7 @@ def costs() -> Iterator[str]:
 def flags_page(monkeypatch: pytest.MonkeyPatch) -> str:
     """docs/FLAGS.md."""
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("NODE_NAME", raising=False)
     text = parser().format_help()
     # Python 3.13 writes "-f, --foo ARG" and wraps usage another way than 3.11.
     return "\n".join(
@@ -168,7 +192,8 @@ def test_info_labels_are_documented(repository: Path) -> None:
         for line in page.read_text().splitlines():
             if match := re.match(r"(cgexporter_(?:container|pod)_info)\{(.*)\} 1$", line):
                 row = next(r for r in document.splitlines() if r.startswith(f"| `{match[1]}`"))
-                names = set(re.findall(r'(\w+)="', match[2])) - {"id", "uid", "container"}
+                names = set(re.findall(r'(\w+)="', match[2]))
+                names -= {"id", "uid", "namespace", "pod", "container"}
                 assert names <= set(re.findall(r"\w+", row.split("|")[2]))
 
 
@@ -209,6 +234,7 @@ def test_metrics_named_in_documents_exist(repository: Path) -> None:
         for level in ("container", "pod", "cgroup"):
             names[f"{PREFIX}_{level}_{row.name}{SUFFIX[row.kind]}"] += 1
     names.update(f"{name}_info" for name in known)
+    names.update(ask.family for ask in DECLARED)
     for document in (repository / "README.md", repository / "CHANGELOG.md"):
         for name in re.findall(r"\bcgexporter_[a-z_]+[a-z]\b(?![_*{])", document.read_text()):
             assert name in names, f"{document.name} names {name}"

@@ -209,21 +209,22 @@ def test_row() -> None:
     cells = row(container(runtime="containerd", pod_uid="63", qos_class="Burstable"))
     assert dict(enumerate(zip(COLUMNS, cells, strict=True))) == {
         0: ("CONTAINER", "web a1"),
-        1: ("RUNTIME", "containerd"),
-        2: ("POD", "63"),
-        3: ("QOS", "Burstable"),
-        4: ("CPU", "4.58s"),
-        5: ("LIMIT", "0.20"),
-        6: ("THROTTLED", "16.20s"),
-        7: ("PERIODS", "98%"),
-        8: ("MEMORY", "32.0Mi"),
-        9: ("LIMIT", "64.0Mi"),
-        10: ("USED", "50%"),
-        11: ("OOM KILLS", "2"),
-        12: ("READ", "1.5Ki"),
-        13: ("WRITTEN", "3"),
-        14: ("TASKS", "1"),
-        15: ("LIMIT", "50"),
+        1: ("IMAGE", "-"),
+        2: ("RUNTIME", "containerd"),
+        3: ("POD", "63"),
+        4: ("QOS", "Burstable"),
+        5: ("CPU", "4.58s"),
+        6: ("LIMIT", "0.20"),
+        7: ("THROTTLED", "16.20s"),
+        8: ("PERIODS", "98%"),
+        9: ("MEMORY", "32.0Mi"),
+        10: ("LIMIT", "64.0Mi"),
+        11: ("USED", "50%"),
+        12: ("OOM KILLS", "2"),
+        13: ("READ", "1.5Ki"),
+        14: ("WRITTEN", "3"),
+        15: ("TASKS", "1"),
+        16: ("LIMIT", "50"),
     }
 
 
@@ -244,8 +245,8 @@ def test_row_without_limits() -> None:
         pids=Pids(max=math.inf),
     )
     cells = row(Container(cgroup, Place(level=paths.Level.CONTAINER), "a1"))
-    assert (cells[5], cells[9], cells[10], cells[15]) == ("max", "max", "-", "max")
-    assert cells[11] == "3"  # v1 counts those of the cgroup itself
+    assert (cells[6], cells[10], cells[11], cells[16]) == ("max", "max", "-", "max")
+    assert cells[12] == "3"  # v1 counts those of the cgroup itself
 
 
 @given(st.text(st.characters(), min_size=1), st.text(st.characters()), st.text(st.characters()))
@@ -320,4 +321,4 @@ def test_notes() -> None:
     ]
     assert notes(view_of([container()], snapshot())) == []
     (unnamed,) = notes(view_of([container(None)], snapshot()))
-    assert "containers go by their IDs" in unnamed
+    assert "they go by their IDs" in unnamed

@@ -1,0 +1,118 @@
+"""Which sources to ask: made of flags."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cgexporter.hierarchies import Hierarchies
+from cgexporter.names import Source
+from cgexporter.names.bundle import Bundle
+from cgexporter.names.docker import Docker
+from cgexporter.names.door import Door
+from cgexporter.names.logs import Logs
+from cgexporter.names.resolver import Resolver
+from cgexporter.names.roots import DEFAULTS, SUFFIXES
+from cgexporter.names.state import State
+from cgexporter.names.storage import Storage
+
+if TYPE_CHECKING:
+    from cgexporter.names.http import Server
+
+
+class ClusterError(Exception):
+    """We were told to use the cluster that this runs in, and do not run in one."""
+
+
+IN_CLUSTER = "in-cluster"
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+SOCKETS = ("docker", "podman", "cri-o")
+STATE_KINDS = tuple(DEFAULTS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How to reach the kubelet or the API server.
+
+    Attributes:
+        url: of the server; IN_CLUSTER is for the API server alone.
+        token_file: of a service account; read again for each connection.
+        ca_file: certificates that the server's must be signed by.
+    """
+
+    url: str
+    token_file: str
+    ca_file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Where names come from; ``--identity.*``."""
+
+    root: str = "/"
+    logs: bool = True
+    state: bool = True
+    state_roots: Sequence[tuple[str, str]] = ()  # kind and directory, before the defaults
+    kubelet: Access | None = None
+    api: Access | None = None
+    node: str = ""
+    sockets: Sequence[tuple[str, str]] = ()  # kind and path
+    labels: frozenset[str] = frozenset()
+
+
+def resolver(identity: Identity, hierarchies: Hierarchies) -> Resolver:
+    """The sources that are asked for, in the order of the ladder."""
+    return Resolver([*_files(identity, hierarchies), *_servers(identity)], hierarchies)
+
+
+def _files(identity: Identity, hierarchies: Hierarchies) -> list[Source]:
+    sources: list[Source] = []
+    if identity.logs:
+        sources.append(Logs(Door(identity.root)))
+    if identity.state:
+        roots = {
+            kind: [
+                *(path + SUFFIXES.get(kind, "") for k, path in identity.state_roots if k == kind),
+                *defaults,
+            ]
+            for kind, defaults in DEFAULTS.items()
+        }
+        prefixes = sorted({tree.root for tree in hierarchies.all} - {"/"})
+        labels = identity.labels
+        sources += [
+            State(Door(identity.root), roots["runc"], roots["crun"], labels, prefixes),
+            Bundle(Door(identity.root), roots["containerd"], roots["storage"], labels),
+            Docker(Door(identity.root), roots["docker"], labels),
+            Storage(Door(identity.root), roots["storage"]),
+        ]
+    return sources
+
+
+def _servers(identity: Identity) -> list[Source]:
+    """Sources that need asyncio and h11, which nothing else of `--once` does."""
+    sources: list[Source] = []
+    if identity.kubelet is not None:
+        from cgexporter.names.kubelet import Kubelet
+
+        sources.append(Kubelet(_server(identity.kubelet), identity.labels))
+    if identity.api is not None:
+        from cgexporter.names.api import Api
+
+        sources.append(Api(_server(identity.api), identity.node, identity.labels))
+    for kind, path in identity.sockets:
+        from cgexporter.names.sockets import Socket
+
+        sources.append(Socket(kind, path, identity.labels))
+    return sources
+
+
+def _server(access: Access) -> "Server":
+    from cgexporter.names.http import Server
+
+    url = access.url
+    if url == IN_CLUSTER:
+        host, port = (os.environ.get(f"KUBERNETES_SERVICE_{what}", "") for what in ("HOST", "PORT"))
+        if not host:
+            raise ClusterError(f"--identity.api {IN_CLUSTER}: $KUBERNETES_SERVICE_HOST is not set")
+        url = f"https://{f'[{host}]' if ':' in host else host}:{port or 443}"
+    return Server(url=url, token_file=access.token_file, ca_file=access.ca_file)

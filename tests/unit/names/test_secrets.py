@@ -1,0 +1,83 @@
+"""No value of a container's environment is in memory or output after a source was read."""
+
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.tools.hosts import Host, docker, hex_id
+from tests.tools.served import served
+
+
+def planted(directory: Path) -> tuple[Host, bytes]:
+    """A host whose files hold a secret in each `env`, beside the names that are read."""
+    host = Host(directory)
+    secret = secrets.token_hex(24)
+    env = [f"DB_PASSWORD={secret}"]
+    # Large enough that buffers come from all of the allocator's ways.
+    more = [f"FILLER_{number}={'x' * number}" for number in range(0, 3000, 100)]
+    for number in range(20):
+        name = f"planted-{number}"
+        host.cgroup(docker(name))
+        host.docker(hex_id(name), name, Env=env + more[: number * 2], Labels={"secret": secret})
+        podman = f"/machine.slice/libpod-{hex_id(f'p{number}')}.scope"
+        host.cgroup(podman)
+        bundle = host.bundle(
+            f"/var/lib/containers/storage/overlay-containers/{hex_id(f'p{number}')}/userdata",
+            {"io.container.manager": "libpod", "secret": secret},
+        )
+        bundle.write_text(bundle.read_text().replace("must-not-be-kept", secret))
+        state = host.runc("/run/runc", f"mine-{number}", f"/runc-mine-{number}.scope")
+        host.cgroup(f"/runc-mine-{number}.scope")
+        state.write_text(state.read_text().replace("must-not-be-kept", secret))
+    host.write(
+        "/var/lib/containers/storage/overlay-containers/containers.json",
+        [{"id": hex_id(f"p{number}"), "names": [f"p{number}"]} for number in range(20)],
+    )
+    return host, secret.encode()
+
+
+def flags(host: Host) -> list[str | Path]:
+    """To see that host."""
+    return [
+        *("--path.cgroupfs", host.cgroupfs, "--path.procfs", host.procfs),
+        *("--identity.root", host.root, "--log.level", "debug"),
+    ]
+
+
+def test_memory_of_a_server(tmp_path: Path) -> None:
+    """A dump of all its memory has the names of every container, and not the secret."""
+    host, secret = planted(tmp_path)
+    with served(tmp_path / "log", flags(host)) as server:
+        page = server.eventually(lambda page: "cgexporter_identity_unresolved 0.0" in page)
+        assert "cgexporter_identity_unresolved 0.0" in page
+        assert 'container="planted-19"' in page
+        found = name = 0
+        for piece in server.memory():
+            found += piece.count(secret)
+            name += piece.count(b"planted-19")
+        assert name
+        assert not found
+        assert secret not in page.encode()
+    assert secret not in (tmp_path / "log").read_bytes()
+
+
+def test_output_of_once(tmp_path: Path) -> None:
+    """No format prints it, nor does the log."""
+    host, secret = planted(tmp_path)
+    for form in ("table", "json", "prom"):
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "cgexporter",
+                "--once",
+                "--format",
+                form,
+                *map(str, flags(host)),
+            ],
+            capture_output=True,
+            check=True,
+        )
+        assert b"planted-19" in done.stdout
+        assert secret not in done.stdout + done.stderr
