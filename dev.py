@@ -20,7 +20,15 @@ VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 
 # Program that some test starts → Debian package that has it.
-TOOLS = {"runc": "runc", "busybox": "busybox-static", "prometheus": "prometheus"}
+TOOLS = {
+    "runc": "runc",
+    "busybox": "busybox-static",
+    "prometheus": "prometheus",
+    "dockerd": "docker.io",
+    "podman": "podman",
+    "ip": "iproute2",
+    "iptables": "iptables",
+}
 
 
 def run(*command: str | Path, **environment: str) -> None:

@@ -13,7 +13,6 @@ from cgexporter import kernel
 from cgexporter.correlate.identity import View
 from cgexporter.exporter import (
     Exporter,
-    Status,
     age_seconds,
     build_facts,
     host_facts,
@@ -29,8 +28,8 @@ Samples = Iterable[tuple[Sequence[str], float]]
 class OwnCollector(Collector):
     """Yields the families of `metrics.OWN` for one page."""
 
-    def __init__(self, status: Status, view: View, open_files: int) -> None:
-        self._values = _values(status, view, open_files)
+    def __init__(self, exporter: Exporter, view: View) -> None:
+        self._values = _values(exporter, view)
 
     def collect(self) -> Iterator[Metric]:
         """The families, in the order of the table."""
@@ -44,12 +43,11 @@ class OwnCollector(Collector):
                 yield family
 
 
-def _values(status: Status, view: View, open_files: int) -> Mapping[str, Samples]:
-    snapshot = view.snapshot
+def _values(exporter: Exporter, view: View) -> Mapping[str, Samples]:
+    snapshot, status, sweep = view.snapshot, exporter.status, exporter.sweep
     build, host = build_facts(), host_facts(snapshot)
     reasons = {file: support_reason(snapshot, file) for file in snapshot.files}
-    if view.denied:
-        reasons["/proc/PID/ns"] = "permission denied"
+    reasons.update(exporter.unsupported)
     return {
         "build": [((build["version"], build["python"]), 1)],
         "host": [((host["cgroup_mode"], host["kernel"]), 1)],
@@ -72,7 +70,10 @@ def _values(status: Status, view: View, open_files: int) -> Mapping[str, Samples
             for file, support in snapshot.files.items()
             if support.missing.get(Missing.DENIED)
         ],
-        "open_files": [((), open_files)],
+        "open_files": [((), exporter.open_files)],
+        "namespace_sweep_seconds": [((), sweep.pass_seconds)] if sweep.complete else [],
+        "processes_skipped": [((), sweep.errors)],
+        "interfaces_dropped": [((), exporter.interfaces_dropped)],
     }
 
 
@@ -111,7 +112,7 @@ class ProcessCollector(Collector):
 def page(exporter: Exporter, view: View, form: Format) -> bytes:
     """A whole page of metrics: the host's, then the exporter's own and its process's."""
     registry = CollectorRegistry()
-    registry.register(OwnCollector(exporter.status, view, exporter.open_files))
+    registry.register(OwnCollector(exporter, view))
     registry.register(ProcessCollector())
     generate = openmetrics.generate_latest if form is Format.OPENMETRICS else generate_latest
     own: bytes = generate(registry)

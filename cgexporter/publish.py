@@ -107,7 +107,7 @@ class _Section:
                     labels(
                         [
                             *subject.pairs,
-                            (self._label, devices.get(element.device, element.device)),
+                            (self._label, _label_of(element, self._label, devices)),
                         ]
                     ),
                     element,
@@ -126,6 +126,11 @@ class _Section:
             else f"{labelled} +Inf\n"
             for value in self._values(element)
         ]
+
+
+def _label_of(element: object, label: str, devices: Mapping[str, str]) -> str:
+    value: str = getattr(element, label)
+    return devices.get(value, value) if label == "device" else value
 
 
 def _sections(rows: Iterable[Metric]) -> list[_Section]:

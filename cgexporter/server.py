@@ -164,6 +164,7 @@ class Scrapes:
             raise
         else:
             self.view = view
+            self.exporter.say_unsupported()
             return view
         finally:
             self._scan = None

@@ -8,6 +8,7 @@ from cgexporter.kernel import Missing
 from cgexporter.model.cpu import Cpu
 from cgexporter.model.io import Io
 from cgexporter.model.memory import Memory
+from cgexporter.model.network import Network, Transport
 from cgexporter.model.pressure import Pressure
 from cgexporter.model.tasks import Core, Cpuset, Pids
 
@@ -40,9 +41,13 @@ class Cgroup:
     pids: Pids | None = None
     core: Core | None = None
     trees: frozenset[str] = frozenset()
+    # Of a network namespace and not of the cgroup: correlation adds them.
+    network: Network | None = None
+    transport: Transport | None = None
 
 
 SECTIONS = ("cpu", "cpuset", "pressure", "memory", "io", "pids", "core")
+NETWORK_SECTIONS = ("network", "transport")
 
 
 @dataclass(frozen=True, slots=True)

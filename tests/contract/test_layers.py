@@ -9,6 +9,7 @@ import pytest
 LAYERS = (
     ("kernel",),
     ("parse",),
+    ("rtnetlink",),
     ("model",),
     ("hierarchies",),
     ("sources",),
@@ -16,6 +17,7 @@ LAYERS = (
     ("correlate",),
     ("metrics",),
     ("publish",),
+    ("sharing",),
     ("exporter",),
     ("own", "local", "logs"),
     ("server",),

@@ -19,11 +19,12 @@ from prometheus_client.registry import Collector
 from cgexporter.correlate import paths
 from cgexporter.correlate.identity import Container, Pod, View
 from cgexporter.correlate.paths import Place
-from cgexporter.metrics import METRICS, OWN, Kind, Level, Metric, Own
-from cgexporter.model import SECTIONS, Cgroup, Mode, Snapshot
+from cgexporter.metrics import METRICS, NAMESPACES, OWN, Kind, Level, Metric, Own
+from cgexporter.model import NETWORK_SECTIONS, SECTIONS, Cgroup, Mode, Snapshot
 from cgexporter.model.cpu import Cpu
 from cgexporter.model.io import DeviceIo, Io
 from cgexporter.model.memory import Memory
+from cgexporter.model.network import Interface, Transport
 from cgexporter.model.pressure import Pressure
 from cgexporter.model.tasks import Core, Cpuset, Pids
 from cgexporter.publish import INFOS, Format, Publisher, header, label_value, labels
@@ -36,6 +37,8 @@ FIELDS = {
     "io": DeviceIo._fields,
     "pids": Pids._fields,
     "core": Core._fields,
+    "network": Interface._fields,
+    "transport": Transport._fields,
 }
 MAKE: Mapping[str, Callable[[Sequence[int]], object]] = {
     "cpu": Cpu._make,
@@ -45,6 +48,8 @@ MAKE: Mapping[str, Callable[[Sequence[int]], object]] = {
     "io": lambda values: (DeviceIo("8:0", *values[1:]),),
     "pids": Pids._make,
     "core": Core._make,
+    "network": lambda values: (Interface("eth0", *values[1:]),),
+    "transport": Transport._make,
 }
 FORMATS = pytest.mark.parametrize("form", list(Format))
 CONTAINER = Place(level=paths.Level.CONTAINER)
@@ -640,11 +645,11 @@ def test_row(row: Metric) -> None:
 @ROWS
 def test_row_source(row: Metric) -> None:
     """A row's field is there, and it says which file it is from and since when."""
-    assert row.section in SECTIONS
+    assert row.section in (*SECTIONS, *NETWORK_SECTIONS)
     assert row.attribute in FIELDS[row.section]
     assert row.v2 or row.v1
     assert re.fullmatch(r"[3-9]\.\d+", row.since)
-    assert bool(row.label) is (row.section == "io")
+    assert bool(row.label) is (row.section in ("io", "network"))
     assert row.collector
 
 
@@ -653,10 +658,10 @@ def test_every_field_has_a_row() -> None:
     fields = {f"{name}.{each}" for name, its in FIELDS.items() for each in its}
     published = {row.field for row in METRICS}
     hidden = {each for each in fields - published if not each.endswith("_ratio")}
-    assert hidden == {"io.device"}
+    assert hidden == {"io.device", "network.interface"}
 
 
-@pytest.mark.parametrize("row", OWN, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [*OWN, *NAMESPACES], ids=lambda row: row.name)
 def test_own_row(row: Own) -> None:
     """The exporter's own rows obey the same rules."""
     assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", row.name)
