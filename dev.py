@@ -30,6 +30,8 @@ TOOLS = {
     "podman": "podman",
     "etcd": "etcd-server",
     "openssl": "openssl",
+    "ip": "iproute2",
+    "iptables": "iptables",
 }
 
 

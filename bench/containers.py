@@ -52,8 +52,13 @@ def make(tree: str, path: str) -> None:
 
 
 @contextlib.contextmanager
-def containers(count: int, *, busy: bool = False) -> Iterator[list[str]]:
+def containers(count: int, *, busy: bool = False, crowd: int = 0) -> Iterator[list[str]]:
     """Make cgroups ``/docker/<64 hex digits>`` in every hierarchy.
+
+    Args:
+        count: how many.
+        busy: a process in each does a little.
+        crowd: so many processes in each wait, in namespaces of their own.
 
     Yields:
         Their paths.
@@ -73,7 +78,9 @@ def containers(count: int, *, busy: bool = False) -> Iterator[list[str]]:
                 make(tree, path)
                 made.append(tree + path)
         if busy:
-            process = _start(paths)
+            process = _start(paths, "busy")
+        elif crowd:
+            process = _start(paths, "crowd", str(crowd))
         yield paths
     finally:
         if process is not None:
@@ -84,9 +91,9 @@ def containers(count: int, *, busy: bool = False) -> Iterator[list[str]]:
             os.rmdir(directory)
 
 
-def _start(paths: list[str]) -> "subprocess.Popen[str]":
+def _start(paths: list[str], name: str, *arguments: str) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
-        [compiled("busy")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [compiled(name), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin is not None
     assert process.stdout is not None

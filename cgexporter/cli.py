@@ -5,19 +5,27 @@ Only what the chosen way needs is imported: see docs/decisions/0004-imports.md.
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from cgexporter import __version__, name_flags
+from cgexporter.correlate.namespaces import host_namespaces
+from cgexporter.correlate.network import DEFAULT_EXCLUDE, NetworkSettings
 from cgexporter.exporter import Exporter, Names, Settings
 from cgexporter.hierarchies import NoHierarchyError
 from cgexporter.logs import FORMATS, LEVELS, configure
 from cgexporter.metric import Level
 from cgexporter.metrics import COLLECTORS, DEFAULT_COLLECTORS
-from cgexporter.names.settings import ClusterError
+from cgexporter.names.settings import IdentityError
 
-_EPILOG = """\
+_COMMANDS = """\
+commands (cgexporter COMMAND --help):
+  namespaces  print which container shares which namespace with whom, and exit
+
+"""
+_EXIT = """\
 exit status:
   0  done; also when this host has no containers
   1  the host could not be read or the address not listened on
@@ -40,6 +48,24 @@ def _http_path(text: str) -> str:
     if text.startswith("/-/"):
         raise argparse.ArgumentTypeError("paths below /-/ are the server's own")
     return text
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as exc:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {exc}") from None
+    return text
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 < number <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, at most 10000")
+    return number
 
 
 def _count(text: str) -> int:
@@ -73,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
         prog="cgexporter",
         description="Show how this Linux host enforces and accounts the resources of its "
         "containers: serve it to Prometheus, or print it with --once.",
-        epilog=_EPILOG,
+        epilog=_COMMANDS + _EXIT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -104,21 +130,7 @@ def parser() -> argparse.ArgumentParser:
         default="/metrics",
         help="path of the metrics (default: %(default)s)",
     )
-    paths = flags.add_argument_group("where the host is")
-    paths.add_argument(
-        "--path.cgroupfs",
-        dest="cgroupfs",
-        metavar="DIR",
-        default="/sys/fs/cgroup",
-        help="the host's /sys/fs/cgroup, mounted or captured (default: %(default)s)",
-    )
-    paths.add_argument(
-        "--path.procfs",
-        dest="procfs",
-        metavar="DIR",
-        default="/proc",
-        help="the host's /proc, mounted or captured (default: %(default)s)",
-    )
+    _add_paths(flags)
     scan = flags.add_argument_group("what is read")
     for name in COLLECTORS:
         scan.add_argument(
@@ -164,6 +176,30 @@ def parser() -> argparse.ArgumentParser:
         "fewer cost CPU time (default: %(default)s, and what RLIMIT_NOFILE allows)",
     )
     name_flags.add(flags.add_argument_group("names (docs/IDENTITY.md)"))
+    _add_network(flags.add_argument_group("network and namespaces (docs/NAMESPACES.md)"))
+    _add_logs(flags)
+    return flags
+
+
+def _add_paths(flags: argparse.ArgumentParser) -> None:
+    paths = flags.add_argument_group("where the host is")
+    paths.add_argument(
+        "--path.cgroupfs",
+        dest="cgroupfs",
+        metavar="DIR",
+        default="/sys/fs/cgroup",
+        help="the host's /sys/fs/cgroup, mounted or captured (default: %(default)s)",
+    )
+    paths.add_argument(
+        "--path.procfs",
+        dest="procfs",
+        metavar="DIR",
+        default="/proc",
+        help="the host's /proc, mounted or captured (default: %(default)s)",
+    )
+
+
+def _add_logs(flags: argparse.ArgumentParser) -> None:
     log = flags.add_argument_group("logs")
     log.add_argument(
         "--log.level",
@@ -179,6 +215,59 @@ def parser() -> argparse.ArgumentParser:
         default="logfmt",
         help="how logs are written to stderr (default: %(default)s)",
     )
+
+
+def _add_network(network: argparse._ArgumentGroup) -> None:
+    network.add_argument(
+        "--network.interface-include",
+        dest="interface_include",
+        metavar="REGEX",
+        type=_regex,
+        help="publish only interfaces whose whole name matches (default: all)",
+    )
+    network.add_argument(
+        "--network.interface-exclude",
+        dest="interface_exclude",
+        metavar="REGEX",
+        type=_regex,
+        help="publish no interface whose whole name matches (default: "
+        f"{DEFAULT_EXCLUDE}, or nothing where --network.interface-include is given)",
+    )
+    network.add_argument(
+        "--network.host",
+        dest="network_host",
+        action="store_true",
+        help="publish the host's own network too, on the root cgroup",
+    )
+    network.add_argument(
+        "--namespaces.sweep-ms",
+        dest="sweep_ms",
+        metavar="N",
+        type=_milliseconds,
+        default=0.5,
+        help="look at processes' namespaces for at most N milliseconds of a scan, per 100 "
+        "containers begun; more finds changes sooner (default: %(default)s)",
+    )
+
+
+def namespaces_parser() -> argparse.ArgumentParser:
+    """The grammar of `cgexporter namespaces`; docs/FLAGS.md is printed from it."""
+    flags = _Parser(
+        prog="cgexporter namespaces",
+        description="Show which container shares which namespace with the host, its pod or other "
+        "containers, which namespaces of this host belong to no container, and what keeps them.",
+        epilog=_EXIT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    flags.add_argument(
+        "--format",
+        choices=("table", "tree", "json"),
+        default="table",
+        help="a table of containers (default), a tree of namespaces, or JSON",
+    )
+    _add_paths(flags)
+    _add_logs(flags)
     return flags
 
 
@@ -193,13 +282,28 @@ def settings(flags: argparse.Namespace) -> Settings:
         collector_levels=dict(flags.collector_levels),
         names=Names(flags.names),
         identity=name_flags.identity(flags),
+        network=_network(flags),
+        sweep_milliseconds=flags.sweep_ms,
+        sweep_through=flags.once,
+    )
+
+
+def _network(flags: argparse.Namespace) -> NetworkSettings:
+    include, exclude = flags.interface_include, flags.interface_exclude
+    if exclude is None:
+        exclude = DEFAULT_EXCLUDE if include is None else ""
+    return NetworkSettings(
+        include=".*" if include is None else include, exclude=exclude, host=flags.network_host
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["namespaces"]:
+        return _namespaces(namespaces_parser().parse_args(words[1:]))
     grammar = parser()
-    flags = grammar.parse_args(arguments)
+    flags = grammar.parse_args(words)
     if flags.format and not flags.once:
         grammar.error("--format goes with --once")
     if flags.addresses and flags.once:
@@ -209,7 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure(flags.log_level, flags.log_format)
     try:
         exporter = Exporter(settings(flags))
-    except (NoHierarchyError, ClusterError, OSError) as exc:
+    except (NoHierarchyError, IdentityError, OSError) as exc:
         return _failed(exc)
     if flags.once:
         return _once(exporter, flags.format or "table")
@@ -240,6 +344,39 @@ def _once(exporter: Exporter, form: str) -> int:
 
         output = table(view, exporter.resolver.missing)
     exporter.close()
+    return _printed(output)
+
+
+def _namespaces(flags: argparse.Namespace) -> int:
+    configure(flags.log_level, flags.log_format)
+    try:
+        exporter = Exporter(
+            Settings(
+                cgroupfs=flags.cgroupfs,
+                procfs=flags.procfs,
+                max_open_files=0,
+                collectors=frozenset({"namespaces", "network"}),
+                sweep_through=True,
+            )
+        )
+        view = exporter.look()
+        everywhere = host_namespaces(view, exporter.sweep)
+    except (NoHierarchyError, OSError) as exc:
+        return _failed(exc)
+    if flags.format == "json":
+        from cgexporter.local.json import namespaces
+
+        output = namespaces(view, everywhere, exporter.unsupported)
+    else:
+        from cgexporter.local import namespaces as views
+
+        show = views.tree if flags.format == "tree" else views.table
+        output = show(view, everywhere, exporter.unsupported)
+    exporter.close()
+    return _printed(output)
+
+
+def _printed(output: str) -> int:
     try:
         sys.stdout.write(output)
         sys.stdout.flush()

@@ -7,21 +7,25 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cgexporter import __version__, kernel
 from cgexporter.correlate.events import EventWatcher
 from cgexporter.correlate.identity import Correlator, View, owns_below, rank
 from cgexporter.correlate.limits import Limits, with_root
+from cgexporter.correlate.namespaces import Inventories
+from cgexporter.correlate.network import NetworkCollector, NetworkSettings
+from cgexporter.correlate.sweep import Sweep
 from cgexporter.hierarchies import find
 from cgexporter.kernel import Missing
 from cgexporter.metric import Level, Metric
 from cgexporter.metrics import DEFAULT_COLLECTORS, METRICS
-from cgexporter.model import Snapshot
+from cgexporter.model import NETWORK_SECTIONS, Snapshot
 from cgexporter.names.settings import Identity, resolver
 from cgexporter.publish import Format, Publisher
 from cgexporter.scan import Scanner, ScanTimeoutError
+from cgexporter.sharing import Facts
 from cgexporter.sources import files_in
 
 if TYPE_CHECKING:  # imported where it is asked for
@@ -38,6 +42,15 @@ class Names(enum.Enum):
     BOTH = "both"
 
 
+# What cannot be told without a privilege, by the file that would tell it.
+MISSING = {
+    "/proc/PID/ns": "who shares which namespace, but for the network's, is known in part "
+    "(run as root with SYS_PTRACE)",
+    "rtnetlink": "where network interfaces end is not known (run on the host's network, "
+    "in its PID namespace or with SYS_PTRACE)",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What to read and publish; flags fill it."""
@@ -47,6 +60,9 @@ class Settings:
     max_open_files: int = 50_000
     max_cgroups: int = 10_000
     collectors: frozenset[str] = DEFAULT_COLLECTORS
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    sweep_milliseconds: float = 0.5
+    sweep_through: bool = False  # look at all processes in each scan
     levels: Sequence[Level] = tuple(Level)
     # Of a collector that is not named here, all levels are published.
     collector_levels: Mapping[str, Sequence[Level]] = field(default_factory=dict)
@@ -103,9 +119,25 @@ class Exporter:
             {section for section, _ in wanted} | {row.section for row in published}
         )
         self._counts_events = any(row.section == "kept" for row in rows)
-        self._correlator = Correlator(hierarchies)
+        self.sweep = Sweep(hierarchies, settings.sweep_milliseconds / 1000)
+        self._sweep_through = settings.sweep_through
+        self._inventories = (
+            Inventories(self.sweep) if own and "namespaces" in settings.collectors else None
+        )
+        # Where cgroup.procs counts as another PID namespace does, the sweep tells who is where.
+        self._sweeps = self._inventories is not None or kernel.counts_otherwise(settings.procfs)
+        self._correlator = Correlator(hierarchies, self.sweep)
         self._limits = Limits()
+        networks = [section for section in NETWORK_SECTIONS if section in self._sections]
+        self._networks = (
+            NetworkCollector(self._correlator, settings.network, networks, self.scanner.descriptors)
+            if networks
+            else None
+        )
         self._publisher = Publisher(published, settings.levels) if own else None
+        self._facts = Facts()
+        self._containers = 0
+        self._said: set[str] = set()
         self._births: dict[str, tuple[int, float]] = {}
         self.hierarchies = hierarchies
         self._max_cgroups = settings.max_cgroups
@@ -113,6 +145,29 @@ class Exporter:
         nothing = Identity(logs=False, state=False)
         self.resolver = resolver(settings.identity or nothing, hierarchies)
         self.status = Status(Counter(), Counter())
+
+    @property
+    def interfaces_dropped(self) -> int:
+        """Network interfaces left out of the last scan."""
+        return self._networks.dropped if self._networks is not None else 0
+
+    @property
+    def unsupported(self) -> Mapping[str, str]:
+        """What the last scan could not see but for a privilege, and why."""
+        reasons = {}
+        view = self.status.view
+        if view is not None and (view.denied or view.namespaces.denied):
+            reasons["/proc/PID/ns"] = "permission denied"
+        if self._networks is not None and self._networks.ends_missing:
+            reasons["rtnetlink"] = self._networks.ends_missing
+        return reasons
+
+    def say_unsupported(self) -> None:
+        """Log what a privilege would add, each once."""
+        for file, why in self.unsupported.items():
+            if file not in self._said:
+                self._said.add(file)
+                log.info("%s: %s; %s", file, why, MISSING[file])
 
     @property
     def open_files(self) -> int:
@@ -144,12 +199,25 @@ class Exporter:
         return view
 
     def correlate(self, snapshot: Snapshot) -> View:
-        """Give each cgroup of a snapshot its owner."""
+        """Give each cgroup of a snapshot its owner, and each owner its network."""
+        if self._sweeps:
+            if self._sweep_through:
+                self.sweep.through()
+            else:
+                self.sweep.step(self._containers)
         complete = with_root(snapshot, self._sections)
         view = self._correlator.correlate(complete, self.resolver.told)
+        self._containers = len(view.containers)
         if "effective" in self._sections:
             view = self._limits.act_on(view)
-        return self.watcher.update(view) if self.watcher else view
+        if self.watcher:
+            view = self.watcher.update(view)
+        if self._networks is not None:
+            view = self._networks.collect(view)
+            self.status.parse_errors.update(self._networks.parse_errors)
+        if self._inventories is not None:
+            view = replace(view, namespaces=self._inventories.take(view))
+        return view
 
     def name(self, view: View) -> View:
         """The same snapshot, once every source of names was asked."""
@@ -170,7 +238,9 @@ class Exporter:
 
     def render(self, view: View, form: Format) -> str:
         """Render the metrics of a view's containers, pods and cgroups."""
-        page = self._publisher.render(view, form) if self._publisher else ""
+        page = ""
+        if self._publisher:
+            page = self._publisher.render(view, form) + self._facts.render(view, form)
         if self._cadvisor:
             page += self._cadvisor.render(view, self._find_births(view.snapshot), form)
         return page
@@ -197,6 +267,9 @@ class Exporter:
             self.watcher.close()
             self.watcher = None
         self.scanner.close()
+        self.sweep.close()
+        if self._networks is not None:
+            self._networks.close()
 
 
 def _cadvisor(settings: Settings) -> "CadvisorPublisher | None":

@@ -12,7 +12,7 @@ import os
 import re
 import resource
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC
@@ -22,6 +22,9 @@ _FIRST_SIZE = 4096
 _LISTS = frozenset({"cgroup.procs", "cgroup.threads", "tasks"})
 _HUGE_PAGES = re.compile(r"hugetlb\.(\w+)\.(?:current|usage_in_bytes)")
 _CGROUPS_FOR_SIZES = 8
+# A read of a seq_file ends where its page is full: less than a half is all there is, for no
+# record below /proc/PID/net is that long (fs/seq_file.c, seq_read_iter).
+_HALF_PAGE = 2048
 # Descriptors kept free for sockets, logs and libraries.
 _RESERVED_DESCRIPTORS = 256
 
@@ -184,11 +187,128 @@ def read_link(dir_fd: int, name: str) -> str | Missing:
         return reason(exc)
 
 
+def read_of_task(dir_fd: int, name: str) -> Content:
+    """Read ``mountinfo``, ``uid_map`` or ``gid_map`` of an open /proc/PID directory.
+
+    They answer EINVAL for a process that exits and has no namespaces any more
+    (fs/proc_namespace.c, mounts_open_common; fs/proc/base.c, proc_id_map_open).
+    """
+    try:
+        return read_file(dir_fd, name, alive="stat")
+    except OSError as exc:
+        if exc.errno == errno.EINVAL:
+            return Missing.GONE
+        raise
+
+
 def owner(path: str) -> int | Missing:
     """UID of the owner of a cgroup's directory: who may make cgroups in it."""
     try:
         return os.stat(path).st_uid
     except (FileNotFoundError, NotADirectoryError):
+        return Missing.GONE
+    except OSError as exc:
+        return reason(exc)
+
+
+def read_once(dir_fd: int, name: str) -> tuple[int, Content]:
+    """Read a file of /proc/PID, and say which inode was read; 0 where it could not be opened.
+
+    A file below /proc/PID/net is another one once the process has joined another network
+    namespace; its inode tells. It must not stay open: an open one keeps the namespace alive
+    after the container that it was made for (net/core: seq_open_net takes a reference).
+    """
+    try:
+        fd = os.open(name, _READ_FLAGS, dir_fd=dir_fd)
+        try:
+            data = os.read(fd, 65536)
+            if len(data) >= _HALF_PAGE:
+                data += _read_to_end(fd)
+            return os.fstat(fd).st_ino, data
+        finally:
+            os.close(fd)
+    except FileNotFoundError:
+        return 0, Missing.ABSENT if _exists(dir_fd, "stat") else Missing.GONE
+    except OSError as exc:
+        return 0, reason(exc)
+
+
+def inode_below(dir_fd: int, name: str) -> int | Missing:
+    """Inode of a file of /proc/PID; a zombie has no ``net``, nor has a captured tree."""
+    try:
+        return os.stat(name, dir_fd=dir_fd).st_ino
+    except FileNotFoundError:  # and not ESRCH, which an exited process gives
+        return Missing.ABSENT
+    except OSError as exc:
+        return reason(exc)
+
+
+def processes(procfs: str) -> Generator[tuple[int, int], None, None]:
+    """List the processes in order of PID: each one's PID and the inode of its directory.
+
+    The list is not of one moment, and may be read on as slowly as one likes. procfs makes the
+    inode when it first sees the process (proc_pid_instantiate), so another inode may be the
+    same process seen anew, but the same inode is never another process.
+    """
+    with os.scandir(procfs) as entries:
+        for entry in entries:
+            if entry.name.isascii() and entry.name.isdecimal():
+                yield int(entry.name), entry.inode()
+
+
+def open_links(dir_fd: int) -> list[str] | Missing:
+    """What the descriptors of a process stand for, of those that may be read.
+
+    Source: proc_pid_fd(5); needs ptrace access to it.
+    """
+    links = []
+    try:
+        fds = os.open("fd", _DIRECTORY_FLAGS, dir_fd=dir_fd)
+        try:
+            for name in os.listdir(fds):
+                with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+                    links.append(os.readlink(name, dir_fd=fds))
+        finally:
+            os.close(fds)
+    except FileNotFoundError:
+        return Missing.GONE
+    except OSError as exc:
+        return reason(exc)
+    return links
+
+
+def counts_otherwise(procfs: str) -> bool:
+    """Whether a mounted procfs is of another PID namespace than this process.
+
+    Then a PID that the kernel tells us elsewhere (cgroup.procs, rtnetlink) is another
+    process's there, or nobody's. False for a captured tree, which has no link ``self``.
+    """
+    try:
+        return os.readlink(f"{procfs}/self") != str(os.getpid())
+    except OSError:
+        return False
+
+
+def open_process(procfs: str, pid: int) -> int | Missing:
+    """Open /proc/PID to hold it: the descriptor stands for the process, not for its number."""
+    try:
+        return os.open(f"{procfs}/{pid}", _DIRECTORY_FLAGS)
+    except (FileNotFoundError, NotADirectoryError):
+        return Missing.GONE
+    except OSError as exc:
+        return reason(exc)
+
+
+def close(fd: int) -> None:
+    """Close what `open_process` or `open_namespace` opened."""
+    os.close(fd)
+
+
+def open_namespace(dir_fd: int, kind: str) -> int | Missing:
+    """Open a namespace of a process; needs ptrace access to it."""
+    try:
+        return os.open(f"ns/{kind}", _READ_FLAGS, dir_fd=dir_fd)
+    except FileNotFoundError:
         return Missing.GONE
     except OSError as exc:
         return reason(exc)

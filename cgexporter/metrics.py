@@ -7,6 +7,7 @@ collectors that are on by default, `metrics_optional` has the others.
 from typing import NamedTuple
 
 from cgexporter.metric import COUNTER, GAUGE, PREFIX, Kind, Level, Metric
+from cgexporter.metrics_network import NETWORK
 from cgexporter.metrics_optional import OPTIONAL
 
 _DEFAULT: tuple[Metric, ...] = (
@@ -863,6 +864,7 @@ __all__ = [
     "DEFAULT_COLLECTORS",
     "GAUGE",
     "METRICS",
+    "NAMESPACES",
     "OWN",
     "PREFIX",
     "Kind",
@@ -871,9 +873,10 @@ __all__ = [
     "Own",
 ]
 
-METRICS = (*_DEFAULT, *OPTIONAL)
-DEFAULT_COLLECTORS = frozenset(row.collector for row in _DEFAULT)
-COLLECTORS = tuple(dict.fromkeys(row.collector for row in METRICS))
+METRICS = (*_DEFAULT, *NETWORK, *OPTIONAL)
+# The inventory of namespaces has families of its own: see `sharing`.
+DEFAULT_COLLECTORS = frozenset({*(row.collector for row in (*_DEFAULT, *NETWORK)), "namespaces"})
+COLLECTORS = (*dict.fromkeys(row.collector for row in METRICS), "namespaces")
 
 
 class Ask(NamedTuple):
@@ -898,7 +901,7 @@ DECLARED: tuple[Ask, ...] = (
 
 
 class Own(NamedTuple):
-    """A metric about the exporter itself."""
+    """A metric of a form of its own: about the exporter, the node, or what is said once."""
 
     name: str
     kind: Kind
@@ -1005,4 +1008,68 @@ OWN: tuple[Own, ...] = (
         "Times the kernel dropped notifications; every cgroup was read then.",
     ),
     Own("open_files", GAUGE, "", (), "Kernel files held open between scans."),
+    Own(
+        "namespace_sweep_seconds",
+        GAUGE,
+        "seconds",
+        (),
+        "How long the last look at all processes took, over how many scans it was spread. A "
+        "namespace that a process changes is seen a minute and this after at the latest.",
+    ),
+    Own("processes_skipped", COUNTER, "", (), "Processes whose namespaces could not be read."),
+    Own(
+        "interfaces_dropped",
+        GAUGE,
+        "",
+        (),
+        "Network interfaces left out because there are too many in one namespace.",
+    ),
+)
+
+# Labels beside those of the level that the name begins with.
+NAMESPACES: tuple[Own, ...] = (
+    Own(
+        "container_namespace_shared",
+        GAUGE,
+        "",
+        ("kind", "with"),
+        "1 where the container's namespace of this kind is also the host's, another's in its pod "
+        "or another container's. Absent where it shares it with nobody, or that is not known.",
+    ),
+    Own(
+        "container_root_uid",
+        GAUGE,
+        "",
+        (),
+        "Which user of the host root in the container is; 0 is the host's own root.",
+    ),
+    Own(
+        "container_interface",
+        Kind.INFO,
+        "",
+        ("interface", "host_interface", "bridge"),
+        "Where a network interface of the container ends on the host.",
+    ),
+    Own(
+        "pod_interface",
+        Kind.INFO,
+        "",
+        ("interface", "host_interface", "bridge"),
+        "Where a network interface of the pod ends on the host.",
+    ),
+    Own("node_namespaces", GAUGE, "", ("kind",), "Namespaces that the host has."),
+    Own(
+        "node_namespaces_without_container",
+        GAUGE,
+        "",
+        ("kind",),
+        "Namespaces in which no process of a container is, without the host's own.",
+    ),
+    Own(
+        "node_namespaces_mounted",
+        GAUGE,
+        "",
+        ("kind",),
+        "Namespaces in which no process is, kept by a bind mount (ip netns, a leak).",
+    ),
 )

@@ -14,7 +14,6 @@ from cgexporter.correlate.events import EventWatcher
 from cgexporter.correlate.identity import View
 from cgexporter.exporter import (
     Exporter,
-    Status,
     age_seconds,
     build_facts,
     host_facts,
@@ -23,7 +22,6 @@ from cgexporter.exporter import (
 from cgexporter.kernel import Missing
 from cgexporter.metric import Kind
 from cgexporter.metrics import OWN
-from cgexporter.names import resolver
 from cgexporter.publish import Format
 
 Samples = Iterable[tuple[Sequence[str], float]]
@@ -32,15 +30,8 @@ Samples = Iterable[tuple[Sequence[str], float]]
 class OwnCollector(Collector):
     """Yields the families of `metrics.OWN` for one page."""
 
-    def __init__(
-        self,
-        status: Status,
-        names: resolver.Status,
-        view: View,
-        open_files: int,
-        watcher: EventWatcher | None = None,
-    ) -> None:
-        self._values = {**_values(status, names, view, open_files), **_watches(watcher)}
+    def __init__(self, exporter: Exporter, view: View) -> None:
+        self._values = {**_values(exporter, view), **_watches(exporter.watcher)}
 
     def collect(self) -> Iterator[Metric]:
         """The families, in the order of the table."""
@@ -54,14 +45,12 @@ class OwnCollector(Collector):
                 yield family
 
 
-def _values(
-    status: Status, names: resolver.Status, view: View, open_files: int
-) -> Mapping[str, Samples]:
-    snapshot = view.snapshot
+def _values(exporter: Exporter, view: View) -> Mapping[str, Samples]:
+    snapshot, status, sweep = view.snapshot, exporter.status, exporter.sweep
+    names = exporter.resolver.status
     build, host = build_facts(), host_facts(snapshot)
     reasons = {file: support_reason(snapshot, file) for file in snapshot.files}
-    if view.denied:
-        reasons["/proc/PID/ns"] = "permission denied"
+    reasons.update(exporter.unsupported)
     return {
         "build": [((build["version"], build["python"]), 1)],
         "host": [((host["cgroup_mode"], host["kernel"]), 1)],
@@ -87,7 +76,10 @@ def _values(
             if support.missing.get(Missing.DENIED)
         ],
         "machine_oom_kills": _known(snapshot.machine.oom_kills),
-        "open_files": [((), open_files)],
+        "open_files": [((), exporter.open_files)],
+        "namespace_sweep_seconds": [((), sweep.pass_seconds)] if sweep.complete else [],
+        "processes_skipped": [((), sweep.errors)],
+        "interfaces_dropped": [((), exporter.interfaces_dropped)],
     }
 
 
@@ -140,15 +132,7 @@ class ProcessCollector(Collector):
 def page(exporter: Exporter, view: View, form: Format) -> bytes:
     """A whole page of metrics: the host's, then the exporter's own and its process's."""
     registry = CollectorRegistry()
-    registry.register(
-        OwnCollector(
-            exporter.status,
-            exporter.resolver.status,
-            view,
-            exporter.open_files,
-            exporter.watcher,
-        )
-    )
+    registry.register(OwnCollector(exporter, view))
     registry.register(ProcessCollector())
     generate = openmetrics.generate_latest if form is Format.OPENMETRICS else generate_latest
     own: bytes = generate(registry)

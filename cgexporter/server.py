@@ -165,6 +165,7 @@ class Scrapes:
         else:
             self.view = view
             self.exporter.resolver.want(view)
+            self.exporter.say_unsupported()
             return view
         finally:
             self._scan = None

@@ -8,8 +8,7 @@ from types import MappingProxyType
 # A cgroup: its path and inode.
 Key = tuple[str, int]
 
-
-NO_LABELS: Mapping[str, str] = {}
+NO_LABELS: Mapping[str, str] = {}  # one for all, since most have none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,16 +2,21 @@
 
 import functools
 import re
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cgexporter import kernel
 from cgexporter.correlate.facts import NOBODY, NOTHING, Facts, Told
 from cgexporter.correlate.paths import Level, Place, classify
-from cgexporter.correlate.processes import Process, first_process, read_process
+from cgexporter.correlate.processes import Process, first_process, read_init
+from cgexporter.correlate.sweep import Sweep
 from cgexporter.hierarchies import Hierarchies
+from cgexporter.kernel import Missing
 from cgexporter.model import SECTIONS, Cgroup, Snapshot, cpu, memory, tasks
+from cgexporter.model.namespaces import Inventory
+from cgexporter.model.network import NetworkNamespace, Networks
 
 # What kubelet and the runtimes give each pod sandbox; lowering a score needs
 # CAP_SYS_RESOURCE. Source: kubernetes pkg/kubelet/qos/policy.go, containerd and CRI-O.
@@ -90,6 +95,15 @@ class View:
     sandboxes: Sequence[Container]
     denied: bool  # namespaces of some container may not be read
     found: Sequence[Container] = ()
+    holders: Sequence[Container] = ()  # containers that hold others, and are among `cgroups`
+    host: Process | None = None  # PID 1, whose namespaces are the host's
+    namespaces: Inventory = field(default_factory=Inventory)
+    networks: Networks = field(default_factory=dict)
+
+    def network_of(self, container: Container) -> NetworkNamespace | None:
+        """The network a container is on; None where it is the host's or not known."""
+        net_dev = container.process.net_dev if container.process else None
+        return self.networks.get(net_dev or 0)
 
 
 def rank(path: str) -> int | None:
@@ -147,6 +161,7 @@ class _Known:
     place: Place
     looks: int = 0
     isolated: bool = False
+    looked_at: float = 0.0
     process: Process | None = None
     merged_of: tuple[Cgroup, Cgroup] | None = None
     merged: Cgroup | None = None
@@ -157,14 +172,21 @@ class Correlator:
     """Finds out whose cgroup is whose, and remembers it while the cgroup lives."""
 
     hierarchies: Hierarchies
+    sweep: Sweep | None = None
+    _members: Callable[[str], Sequence[int]] | None = field(init=False)
     _known: dict[str, _Known] = field(default_factory=dict)
     _host: Process | None = None
     _scans: int = 0
 
+    def __post_init__(self) -> None:
+        """Choose how processes of a cgroup are found."""
+        elsewhere = kernel.counts_otherwise(self.hierarchies.procfs)
+        self._members = self.sweep.pids_in if self.sweep and elsewhere else None
+
     def correlate(self, snapshot: Snapshot, told: Told = NOBODY) -> View:
         """Give each cgroup of a snapshot its owner, with what was told of it."""
         if kernel.is_due(self._scans):
-            self._host = read_process(self.hierarchies.procfs, 1)
+            self._host = read_init(self.hierarchies.procfs)
         self._scans += 1
         self._known = {path: self._know(cgroup) for path, cgroup in snapshot.cgroups.items()}
         containers: list[Container] = []
@@ -193,7 +215,17 @@ class Correlator:
                 pods.append(Pod(cgroup, place, place.pod_uid or path, facts))
             elif level is Level.CGROUP:
                 rest.append(cgroup)
-        return _view(snapshot, containers, pods, rest)
+        return replace(_view(snapshot, containers, pods, rest), host=self._host)
+
+    def look_again(self, path: str) -> Process | None:
+        """Read the first process of a container anew, whose last one is no longer there."""
+        known = self._known[path]
+        gone = known.process
+        for other in self._known.values():  # it may be in a cgroup of each v1 hierarchy
+            if other.process == gone:
+                other.looks = 0
+        self._look(path, known, descend=True)
+        return known.process
 
     def _know(self, cgroup: Cgroup) -> _Known:
         known = self._known.get(cgroup.path)
@@ -203,9 +235,22 @@ class Correlator:
 
     def _look(self, path: str, known: _Known, *, descend: bool) -> None:
         """Read the first process now and then: runtimes unshare and exec after joining."""
-        if kernel.is_due(known.looks):
-            known.process = first_process(self.hierarchies, path, _own if descend else None)
+        if kernel.is_due(known.looks) or self._has_changed(known):
+            known.looked_at = time.monotonic()
+            known.process = first_process(
+                self.hierarchies, path, _own if descend else None, self._members
+            )
         known.looks += 1
+
+    def _has_changed(self, known: _Known) -> bool:
+        """Whether the sweep found the process in other namespaces, or no longer at all."""
+        process = known.process
+        if self.sweep is None or process is None or not process.started:
+            return False
+        news = self.sweep.news_of(process.pid, process.started, known.looked_at)
+        if isinstance(news, Missing):
+            return True
+        return news is not None and news.group.links != process.links
 
     def _is_container(self, path: str, known: _Known) -> bool:
         """Whether the processes prove a container where the path proves nothing.
@@ -273,7 +318,8 @@ def _view(
     # A container that holds containers (kind, Docker in Docker) is no leaf: summed with
     # them it would count twice, so it is published as the cgroup it is.
     holders = {c.place.parent_path for c in containers} | {p.place.parent_path for p in pods}
-    rest.extend(c.cgroup for c in containers if c.cgroup.path in holders)
+    holding = [c for c in containers if c.cgroup.path in holders]
+    rest.extend(c.cgroup for c in holding)
     outer = _pods_around(pods)
     rest.extend(pod.cgroup for pod in pods if pod.cgroup.path in outer)
     pods = [pod for pod in pods if pod.cgroup.path not in outer]
@@ -286,6 +332,7 @@ def _view(
         sandboxes=[c for c in found if c.cgroup.path in sandbox_paths],
         found=found,
         denied=any(c.process is not None and c.process.denied for c in found),
+        holders=holding,
     )
 
 

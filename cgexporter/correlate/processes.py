@@ -1,25 +1,23 @@
 """What the first process of a cgroup tells of it: its namespaces, and whether it is a sandbox.
 
-Needs no privilege for `nested` and `oom_score_adj`; the inodes of namespaces need ptrace
-access to the process (root with SYS_PTRACE, or its own user).
+Needs no privilege for `nested`, `net_dev`, ID maps and `oom_score_adj`; the inodes of
+namespaces need ptrace access to the process (root with SYS_PTRACE, or its own user).
 """
 
+import functools
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from cgexporter import kernel
 from cgexporter.hierarchies import Hierarchies
 from cgexporter.kernel import Missing
 from cgexporter.parse.core import parse_cgroup_procs
 from cgexporter.parse.formats import ParseError
-from cgexporter.parse.proc import (
-    parse_namespace_link,
-    parse_nested_pids,
-    parse_score,
-    parse_start_time,
-)
+from cgexporter.parse.namespaces import Birth, IdRange, parse_birth, parse_id_map
+from cgexporter.parse.proc import parse_namespace_link, parse_nested_pids, parse_score
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +27,23 @@ KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 _CGROUPS_BELOW = 32
 # Of how many processes the first is told.
 _PROCESSES = 64
+
+
+class Links(NamedTuple):
+    """The namespaces of a process, as far as they may be read.
+
+    Attributes:
+        inodes: in the order of KINDS; None where the kind is not offered or not readable.
+        net_dev: inode of its ``net/dev``, one per network namespace, which anyone may read.
+        denied: the links exist and may not be read.
+    """
+
+    inodes: tuple[int | None, ...]
+    net_dev: int | None
+    denied: bool
+
+
+_NO_LINKS = Links((None,) * len(KINDS), None, denied=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,8 @@ class Process:
         denied: the kinds' links exist and may not be read.
         oom_score_adj: None where it could not be read.
         init: it is the first process of a nested PID namespace.
+        links: what the above was made of, and `net_dev`.
+        uid_map, gid_map: of its user namespace, as seen from that of the exporter.
     """
 
     pid: int
@@ -52,6 +69,14 @@ class Process:
     denied: bool = False
     oom_score_adj: int | None = None
     init: bool = False
+    links: Links = _NO_LINKS
+    uid_map: tuple[IdRange, ...] = ()
+    gid_map: tuple[IdRange, ...] = ()
+
+    @property
+    def net_dev(self) -> int | None:
+        """Inode of its ``net/dev``: see `Links`."""
+        return self.links.net_dev
 
     def is_isolated_from(self, host: "Process | None") -> bool:
         """Whether it runs as containers do: in namespaces of its own.
@@ -71,6 +96,45 @@ class Process:
         return "mnt" in differs and bool(differs - {"mnt", "time"})
 
 
+_inode = functools.lru_cache(4096)(parse_namespace_link)
+
+
+def read_links(fd: int) -> Links | None:
+    """Read the namespaces of an open /proc/PID; None when the process has exited."""
+    inodes: list[int | None] = []
+    denied = False
+    for kind in KINDS:
+        link = kernel.read_link(fd, f"ns/{kind}")
+        if link is Missing.GONE:
+            return None
+        if link is Missing.DENIED:
+            denied = True
+            inodes = [None] * len(KINDS)
+            break
+        inodes.append(None if isinstance(link, Missing) else _inode(link))
+    net_dev = kernel.inode_below(fd, "net/dev")
+    if net_dev is Missing.GONE:
+        return None
+    return Links(tuple(inodes), None if isinstance(net_dev, Missing) else net_dev, denied)
+
+
+def read_birth(fd: int) -> Birth | None:
+    """Read what tells an open /proc/PID from others; None when the process has exited."""
+    content = kernel.read_file(fd, "stat", alive="stat")
+    return None if isinstance(content, Missing) else parse_birth(content)
+
+
+def nested_pids(fd: int) -> tuple[int, ...]:
+    """The PIDs of a process in the PID namespaces from that of the mounted procfs inwards."""
+    status = kernel.read_file(fd, "status", alive="stat")
+    return () if isinstance(status, Missing) else parse_nested_pids(status)
+
+
+def _id_map(fd: int, name: str) -> tuple[IdRange, ...]:
+    content = kernel.read_of_task(fd, name)
+    return () if isinstance(content, Missing) else parse_id_map(content)
+
+
 def read_process(procfs: str, pid: int) -> Process | None:
     """Read one process; None when it has exited or is not visible."""
     # The descriptor stands for the process and not for its number: after its exit each
@@ -78,30 +142,50 @@ def read_process(procfs: str, pid: int) -> Process | None:
     with kernel.directory(f"{procfs}/{pid}") as fd:
         if isinstance(fd, Missing):
             return None
-        status = kernel.read_file(fd, "status", alive="stat")
-        stat = kernel.read_file(fd, "stat", alive="stat")
-        if isinstance(stat, Missing) or status is Missing.GONE:
+        try:
+            birth, links = read_birth(fd), read_links(fd)
+            if birth is None or links is None:
+                return None
+            score = kernel.read_file(fd, "oom_score_adj", alive="stat")
+            pids = nested_pids(fd)
+            return Process(
+                pid,
+                birth.started,
+                nested=len(pids) > 1,
+                namespaces={
+                    kind: inode for kind, inode in zip(KINDS, links.inodes, strict=True) if inode
+                },
+                denied=links.denied,
+                oom_score_adj=None if isinstance(score, Missing) else parse_score(score),
+                init=len(pids) > 1 and pids[-1] == 1,
+                links=links,
+                uid_map=_id_map(fd, "uid_map"),
+                gid_map=_id_map(fd, "gid_map"),
+            )
+        except ParseError as exc:
+            log.warning("process %d is left out: %s", pid, exc)
             return None
-        links = {kind: kernel.read_link(fd, f"ns/{kind}") for kind in KINDS}
-        score = kernel.read_file(fd, "oom_score_adj", alive="stat")
-    try:
-        pids = () if isinstance(status, Missing) else parse_nested_pids(status)
-        return Process(
-            pid,
-            started=parse_start_time(stat),
-            nested=len(pids) > 1,
-            init=len(pids) > 1 and pids[-1] == 1,
-            namespaces={
-                kind: parse_namespace_link(link)
-                for kind, link in links.items()
-                if not isinstance(link, Missing)
-            },
-            denied=Missing.DENIED in links.values(),
-            oom_score_adj=None if isinstance(score, Missing) else parse_score(score),
-        )
-    except ParseError as exc:
-        log.warning("process %d is left out: %s", pid, exc)
-        return None
+
+
+def read_init(procfs: str) -> Process | None:
+    """Read PID 1, whose namespaces are the host's.
+
+    A security module may hide them even from root. Then kthreadd tells: kernel threads are
+    started in the same first namespaces, and its ``net/dev`` must be the same as well.
+    """
+    init = read_process(procfs, 1)
+    if init is None:
+        return _captured_init(procfs)
+    if not init.denied:
+        return init
+    with kernel.directory(f"{procfs}/2") as fd:
+        birth = None if isinstance(fd, Missing) else read_birth(fd)
+    kthreadd = read_process(procfs, 2)
+    if birth is None or not birth.kernel_thread or kthreadd is None:
+        return init
+    if kthreadd.denied or kthreadd.net_dev != init.net_dev:
+        return init
+    return replace(init, namespaces=kthreadd.namespaces, denied=False, links=kthreadd.links)
 
 
 def _at_most(bound: int) -> Callable[[str, int], int]:
@@ -116,8 +200,24 @@ def _at_most(bound: int) -> Callable[[str, int], int]:
     return allow
 
 
+def _captured_init(procfs: str) -> Process | None:
+    """PID 1 of a captured tree, of which its namespaces may be all that was kept."""
+    with kernel.directory(f"{procfs}/1") as fd:
+        if isinstance(fd, Missing):
+            return None
+        links = {kind: kernel.read_link(fd, f"ns/{kind}") for kind in KINDS}
+    namespaces = {k: _inode(link) for k, link in links.items() if not isinstance(link, Missing)}
+    if not namespaces:
+        return None
+    inodes = tuple(namespaces.get(kind) for kind in KINDS)
+    return Process(1, 0, nested=False, namespaces=namespaces, links=Links(inodes, None, False))
+
+
 def first_process(
-    hierarchies: Hierarchies, path: str, belongs: Callable[[str, str], bool] | None
+    hierarchies: Hierarchies,
+    path: str,
+    belongs: Callable[[str, str], bool] | None,
+    members: Callable[[str], Sequence[int]] | None = None,
 ) -> Process | None:
     """Read the process that joined a cgroup first.
 
@@ -126,9 +226,11 @@ def first_process(
         path: of the cgroup.
         belongs: asked whether a cgroup below `path`, given second, is a part of it; a payload
             or init.scope then counts too. None: only `path` itself counts.
+        members: the PIDs of a cgroup as procfs counts them, where ``cgroup.procs`` does not: it
+            counts as the PID namespace of its reader does, with 0 or nothing for others.
 
     Returns:
-        None for no process, or none that is visible from this PID namespace.
+        None for no process, or none that is visible.
     """
     for hierarchy in hierarchies.all:
         top = hierarchy.directory(path)
@@ -136,20 +238,23 @@ def first_process(
             where = path if below == "/" else path + below
             if where != path and belongs is not None and not belongs(path, where):
                 continue
-            with kernel.directory(hierarchy.directory(where)) as fd:
-                if isinstance(fd, Missing):
-                    continue
-                content = kernel.read_file(fd, "cgroup.procs")
-            if isinstance(content, Missing):
-                continue
-            try:
-                pids = parse_cgroup_procs(content)
-            except ParseError as exc:
-                log.warning("cgroup.procs of cgroup %r: %s", where, exc)
-                continue
+            directory = hierarchy.directory(where)
+            pids = members(where) if members else _listed(directory, where)
             if process := _first_of(hierarchies.procfs, pids):
                 return process
     return None
+
+
+def _listed(directory: str, path: str) -> Sequence[int]:
+    with kernel.directory(directory) as fd:
+        content = fd if isinstance(fd, Missing) else kernel.read_file(fd, "cgroup.procs")
+    if isinstance(content, Missing):
+        return ()
+    try:
+        return parse_cgroup_procs(content)
+    except ParseError as exc:
+        log.warning("cgroup.procs of cgroup %r: %s", path, exc)
+        return ()
 
 
 def _first_of(procfs: str, pids: Sequence[int]) -> Process | None:

@@ -6,14 +6,15 @@ number for it. Units are in the names.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 
 from cgexporter.correlate.facts import Facts
 from cgexporter.correlate.identity import Container, View
 from cgexporter.exporter import host_facts, support_reason
-from cgexporter.model import SECTIONS, Cgroup
+from cgexporter.model import NETWORK_SECTIONS, SECTIONS, Cgroup
+from cgexporter.model.namespaces import HostNamespace, Member
 
 Json = Mapping[str, "Json"] | list["Json"] | str | float | bool | None
 
@@ -28,7 +29,7 @@ def _without_none(values: Mapping[str, Json]) -> dict[str, Json]:
 
 def _sections(cgroup: Cgroup, devices: Mapping[str, str]) -> dict[str, Json]:
     sections: dict[str, Json] = {}
-    for name in (*SECTIONS, "effective", "kept"):
+    for name in (*SECTIONS, "effective", "kept", *NETWORK_SECTIONS):
         section = getattr(cgroup, name)
         if section is None:
             continue
@@ -37,6 +38,8 @@ def _sections(cgroup: Cgroup, devices: Mapping[str, str]) -> dict[str, Json]:
                 {**_device_name(element, devices), **_without_none(element._asdict())}
                 for element in section
             ]
+        elif name == "network":
+            sections[name] = [each._asdict() for each in section]
         else:
             sections[name] = _without_none(section._asdict())
     return sections
@@ -82,6 +85,76 @@ def _container(container: Container, devices: Mapping[str, str]) -> dict[str, Js
         facts["pid"] = process.pid
         facts["namespaces"] = dict(process.namespaces)
     return {**_without_none(facts), **_sections(container.cgroup, devices)}
+
+
+def _member(member: Member, view: View) -> dict[str, Json]:
+    facts: dict[str, Json] = {
+        "name": member.name,
+        "cgroup": member.path,
+        "pod": member.pod,
+        "pid": member.pid,
+        "root_uid": member.root_uid,
+        "root_gid": member.root_gid,
+        "namespaces": {
+            kind: _without_none(
+                {
+                    "inode": namespace.inode,
+                    "host": namespace.host,
+                    "pod": namespace.pod,
+                    "containers": list(namespace.containers),
+                }
+            )
+            for kind, namespace in member.namespaces.items()
+        },
+        "interfaces": [
+            _without_none(end._asdict())
+            for network in view.networks.values()
+            if network.owner == member.path
+            for end in network.ends
+        ],
+    }
+    return _without_none(facts)
+
+
+def namespaces(
+    view: View, everywhere: Sequence[HostNamespace], unsupported: Mapping[str, str]
+) -> str:
+    """``namespaces --format json``: who is in which namespace, and all that the host has."""
+    inventory = view.namespaces
+    content: dict[str, Json] = {
+        "host": dict(inventory.host),
+        "containers": [_member(member, view) for member in inventory.containers],
+        "sandboxes": [_member(member, view) for member in inventory.sandboxes],
+        "pods": [_member(member, view) for member in inventory.pods],
+        "namespaces": [
+            _without_none(
+                {
+                    "kind": one.kind,
+                    "inode": one.inode,
+                    "host": one.host,
+                    "containers": list(one.containers),
+                    "processes": one.processes,
+                    "pid": one.pid,
+                    "comm": one.comm or None,
+                    "mounts": list(one.mounts),
+                    "descriptors": list(one.descriptors),
+                }
+            )
+            for one in everywhere
+        ],
+        "counts": {
+            kind: _without_none(
+                {
+                    "total": count.total,
+                    "without_container": count.without_container,
+                    "mounted": count.mounted,
+                }
+            )
+            for kind, count in inventory.counts.items()
+        },
+        "unsupported": dict(unsupported),
+    }
+    return json.dumps(content, indent=2) + "\n"
 
 
 def document(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> str:

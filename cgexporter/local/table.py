@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from rich import box
@@ -150,13 +150,8 @@ def notes(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> list
     return lines
 
 
-def table(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> str:
-    """The table and its notes; coloured and as wide as the terminal where there is one.
-
-    Args:
-        view: what to show.
-        missing: by source of names, what it was denied.
-    """
+def rendered(print_to: Callable[[Console, bool], None]) -> str:
+    """What is printed to a console; coloured and as wide as the terminal where there is one."""
     terminal = sys.stdout.isatty()
     output = io.StringIO()
     console = Console(
@@ -168,16 +163,36 @@ def table(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> str:
         emoji=False,
         markup=False,
     )
-    host = view.snapshot
-    if not view.containers:
-        console.print(f"No containers on this host ({host.mode.value} cgroups).")
-    else:
-        grid = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False)
-        for number, name in enumerate(COLUMNS):
-            grid.add_column(name, justify="left" if number < _LEFT else "right", no_wrap=True)
-        for container in view.containers:
-            grid.add_row(*(Text(cell) for cell in row(container)))
-        console.print(grid)
-    for line in notes(view, missing):
-        console.print(Text(line, style="dim"))
+    print_to(console, terminal)
     return "\n".join(line.rstrip() for line in output.getvalue().split("\n"))
+
+
+def grid(columns: Sequence[str], left: int, terminal: bool) -> Table:
+    """A table without lines in a pipe; the first `left` columns are names."""
+    empty = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False)
+    for number, name in enumerate(columns):
+        empty.add_column(name, justify="left" if number < left else "right", no_wrap=True)
+    return empty
+
+
+def table(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The table and its notes.
+
+    Args:
+        view: what to show.
+        missing: by source of names, what it was denied.
+    """
+
+    def print_to(console: Console, terminal: bool) -> None:
+        host = view.snapshot
+        if not view.containers:
+            console.print(f"No containers on this host ({host.mode.value} cgroups).")
+        else:
+            rows = grid(COLUMNS, _LEFT, terminal)
+            for container in view.containers:
+                rows.add_row(*(Text(cell) for cell in row(container)))
+            console.print(rows)
+        for line in notes(view, missing):
+            console.print(Text(line, style="dim"))
+
+    return rendered(print_to)

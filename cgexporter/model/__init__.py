@@ -21,6 +21,7 @@ from cgexporter.model.memory_more import (
     Numa,
     Swap,
 )
+from cgexporter.model.network import Network, Transport
 from cgexporter.model.pressure import Pressure
 from cgexporter.model.tasks import (
     Core,
@@ -82,6 +83,9 @@ class Cgroup:
     effective: Effective | None = None  # made by correlate.limits
     kept: Kept | None = None  # made by correlate.events
     trees: frozenset[str] = frozenset()
+    # Of a network namespace and not of the cgroup: correlation adds them.
+    network: Network | None = None
+    transport: Transport | None = None
 
 
 # Each section that is read from the cgroup's own files.
@@ -92,6 +96,7 @@ SECTIONS = (
     *("io_limits", "io_cost", "io_bfq", "hugetlb", "rdma", "misc"),
     *("pids_local", "processes", "core_more", "controllers"),
 )
+NETWORK_SECTIONS = ("network", "transport")
 
 
 @dataclass(frozen=True, slots=True)

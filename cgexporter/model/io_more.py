@@ -6,14 +6,11 @@ from typing import NamedTuple
 from cgexporter.model.units import MICROSECONDS, MILLISECONDS, NANOSECONDS, seconds
 from cgexporter.parse import io as v2
 
-# The device of a weight that holds for each device without its own.
-DEFAULT_DEVICE = "default"
-
 
 class DeviceLimits(NamedTuple):
     """Limits, weight and latency target of one device; inf is no limit."""
 
-    device: str  # MAJOR:MINOR or DEFAULT_DEVICE
+    device: str  # MAJOR:MINOR, or "default" for all without a line
     read_bytes_per_second: float | None = None
     write_bytes_per_second: float | None = None
     reads_per_second: float | None = None

@@ -332,7 +332,12 @@ def believed(answer: Answer, want: Wanted, sole: bool) -> bool:
 
 
 def _in_place(facts: Facts, want: Wanted) -> Facts:
-    """What facts say of a pod counts only inside one: whoever starts a container labels it."""
+    """What facts say of a pod counts only inside one: whoever starts a container labels it.
+
+    Outside of a pod nothing is a sandbox either, and so hidden.
+    """
+    if facts.sandbox and want.place.pod_path is None:
+        facts = replace(facts, sandbox=None)
     if facts.namespace is None or want.place.pod_uid is not None:
         return facts
     return replace(facts, namespace=None, pod=None, pod_uid=None)

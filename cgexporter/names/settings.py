@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from cgexporter.names.http import Server
 
 
-class ClusterError(Exception):
-    """We were told to use the cluster that this runs in, and do not run in one."""
+class IdentityError(Exception):
+    """Where names should come from is not there; the message says what to do."""
 
 
 IN_CLUSTER = "in-cluster"
@@ -61,7 +61,15 @@ class Identity:
 
 
 def resolver(identity: Identity, hierarchies: Hierarchies) -> Resolver:
-    """The sources that are asked for, in the order of the ladder."""
+    """The sources that are asked for, in the order of the ladder.
+
+    Raises:
+        IdentityError: there is no such root or cluster.
+    """
+    if not os.path.isdir(identity.root):
+        raise IdentityError(
+            f"{identity.root} is no directory: give the host's root as --identity.root"
+        )
     return Resolver([*_files(identity, hierarchies), *_servers(identity)], hierarchies)
 
 
@@ -113,6 +121,6 @@ def _server(access: Access) -> "Server":
     if url == IN_CLUSTER:
         host, port = (os.environ.get(f"KUBERNETES_SERVICE_{what}", "") for what in ("HOST", "PORT"))
         if not host:
-            raise ClusterError(f"--identity.api {IN_CLUSTER}: $KUBERNETES_SERVICE_HOST is not set")
+            raise IdentityError(f"--identity.api {IN_CLUSTER}: $KUBERNETES_SERVICE_HOST is not set")
         url = f"https://{f'[{host}]' if ':' in host else host}:{port or 443}"
     return Server(url=url, token_file=access.token_file, ca_file=access.ca_file)

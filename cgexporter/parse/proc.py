@@ -28,7 +28,8 @@ def _lines(data: bytes) -> list[bytes]:
     return data.removesuffix(b"\n").split(b"\n") if data else []
 
 
-def _unescape(word: bytes) -> str:
+def unescape(word: bytes) -> str:
+    """A word of mountinfo, in which blanks and backslashes are octal."""
     return name_of(_OCTAL.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), word))
 
 
@@ -48,8 +49,8 @@ def parse_cgroup_mounts(data: bytes) -> list[Mount]:
             mounts.append(
                 Mount(
                     device=fields[2].decode("ascii", "replace"),
-                    root=_unescape(fields[3]),
-                    mount_point=_unescape(fields[4]),
+                    root=unescape(fields[3]),
+                    mount_point=unescape(fields[4]),
                     fstype=types[0].decode(),
                     options=frozenset(name_of(types[2]).split(",")) if types[2:] else frozenset(),
                 )

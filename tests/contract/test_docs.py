@@ -5,27 +5,40 @@ import shlex
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from cgexporter.cli import parser
+from cgexporter.cli import namespaces_parser, parser
 from cgexporter.exporter import Exporter, Settings
 from cgexporter.metrics import (
     COLLECTORS,
     DECLARED,
     DEFAULT_COLLECTORS,
     METRICS,
+    NAMESPACES,
     OWN,
     PREFIX,
     Kind,
     Level,
+    Own,
 )
 from cgexporter.publish import INFOS, LIMITS_INFO, Format
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 SUFFIX = {Kind.COUNTER: "_total", Kind.INFO: "_info", Kind.GAUGE: ""}
+
+
+def own_rows(rows: Sequence[Own]) -> list[str]:
+    """A table of metrics with labels of their own."""
+    lines = ["| Metric | Type | Labels | Help |", "|---|---|---|---|"]
+    for own in rows:
+        labels = ", ".join(f"`{label}`" for label in own.labels)
+        lines.append(
+            f"| `{own.family}{SUFFIX[own.kind]}` | {own.kind.value} | {labels} | {own.help} |"
+        )
+    return lines
 
 
 def metrics_page() -> str:
@@ -119,16 +132,17 @@ def metrics_page() -> str:
     lines += [f"| `{ask.family}` | gauge | {ask.help} |" for ask in DECLARED]
     lines += [
         "",
+        "## namespaces",
+        "",
+        "Switched off by `--no-collector.namespaces`, interfaces by `--no-collector.network`. Each",
+        "has the labels of the level it is named for as well.",
+        "",
+        *own_rows(NAMESPACES),
+        "",
         "## The exporter itself",
         "",
-        "| Metric | Type | Labels | Help |",
-        "|---|---|---|---|",
+        *own_rows(OWN),
     ]
-    for own in OWN:
-        labels = ", ".join(f"`{label}`" for label in own.labels)
-        lines.append(
-            f"| `{own.family}{SUFFIX[own.kind]}` | {own.kind.value} | {labels} | {own.help} |"
-        )
     lines += ["", "The process itself is in `process_*`, as in each of Prometheus' clients.", ""]
     return "\n".join(lines)
 
@@ -164,13 +178,14 @@ def flags_page(monkeypatch: pytest.MonkeyPatch) -> str:
     """docs/FLAGS.md."""
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("NODE_NAME", raising=False)
-    text = parser().format_help()
-    # Python 3.13 writes "-f, --foo ARG" and wraps usage another way than 3.11.
-    return "\n".join(
-        ["# Flags", "", "Printed by `cgexporter --help`.", "", "```text"]
-        + [line.rstrip() for line in text[text.index("Show how") :].splitlines()]
-        + ["```", ""]
-    )
+    lines = ["# Flags"]
+    for grammar in (parser(), namespaces_parser()):
+        text = grammar.format_help()
+        # Python 3.13 writes "-f, --foo ARG" and wraps usage another way than 3.11.
+        lines += ["", f"Printed by `{grammar.prog} --help`.", "", "```text"]
+        lines += [line.rstrip() for line in text[text.index("\nShow ") + 1 :].splitlines()]
+        lines.append("```")
+    return "\n".join([*lines, ""])
 
 
 def compare(request: pytest.FixtureRequest, file: Path, content: str) -> None:
@@ -229,12 +244,14 @@ def test_metrics_named_in_documents_exist(repository: Path) -> None:
     """No document names a metric that is not published."""
     known = {row.family for row in OWN} | {f"{PREFIX}_container", f"{PREFIX}_pod"}
     known |= {f"{PREFIX}_{level.value}_limits" for level in Level}
-    names = Counter({f"{own.family}{SUFFIX[own.kind]}" for own in OWN})
+    names = Counter({f"{own.family}{SUFFIX[own.kind]}" for own in (*OWN, *NAMESPACES)})
     for row in METRICS:
         for level in ("container", "pod", "cgroup"):
             names[f"{PREFIX}_{level}_{row.name}{SUFFIX[row.kind]}"] += 1
     names.update(f"{name}_info" for name in known)
     names.update(ask.family for ask in DECLARED)
-    for document in (repository / "README.md", repository / "CHANGELOG.md"):
+    for document in (
+        repository / name for name in ("README.md", "CHANGELOG.md", "docs/NAMESPACES.md")
+    ):
         for name in re.findall(r"\bcgexporter_[a-z_]+[a-z]\b(?![_*{])", document.read_text()):
             assert name in names, f"{document.name} names {name}"

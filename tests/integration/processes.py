@@ -1,5 +1,6 @@
 """cgexporter as others run it: a process of its own, with arguments and exit status."""
 
+import contextlib
 import http.client
 import os
 import re
@@ -112,7 +113,11 @@ class Server:
     def descriptors(self) -> list[str]:
         """What its descriptors are open on, by /proc/PID/fd."""
         directory = f"/proc/{self.process.pid}/fd"
-        return [os.readlink(f"{directory}/{fd}") for fd in os.listdir(directory)]
+        found = []
+        for fd in os.listdir(directory):
+            with contextlib.suppress(FileNotFoundError):  # closed in the meantime
+                found.append(os.readlink(f"{directory}/{fd}"))
+        return found
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> Response:
         """Send one request over a connection of its own."""

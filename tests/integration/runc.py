@@ -81,6 +81,7 @@ class Runc:
         cgroups_path: str | None = None,
         binds: Mapping[str, Path] | None = None,
         inside: str | None = None,
+        joins: Mapping[str, int] | None = None,
     ) -> Container:
         """Start a container in the background.
 
@@ -91,9 +92,10 @@ class Runc:
             cgroups_path: ``linux.cgroupsPath``; without it runc chooses, from its own cgroup.
             binds: directories to mount, by where.
             inside: cgroup that runc itself is in; not in each v1 hierarchy, as with systemd.
+            joins: by kind as the specification spells it, the process whose namespace it joins.
         """
         name = f"{self.unique}-{label}"
-        bundle = self._bundle(name, script, resources, cgroups_path, binds or {})
+        bundle = self._bundle(name, script, resources, cgroups_path, binds or {}, joins or {})
         if cgroups_path:
             self._remember_parents(cgroups_path)
         joined = self._make(inside) if inside else []
@@ -122,6 +124,7 @@ class Runc:
         resources: Mapping[str, Setting],
         cgroups_path: str | None,
         binds: Mapping[str, Path],
+        joins: Mapping[str, int],
     ) -> Path:
         bundle = self._directory / name
         rootfs = bundle / "rootfs"
@@ -141,6 +144,10 @@ class Runc:
             for where, source in binds.items()
         ]
         spec["linux"]["resources"] |= resources
+        for namespace in spec["linux"]["namespaces"]:
+            if pid := joins.get(namespace["type"]):
+                kind = {"network": "net", "mount": "mnt"}.get(namespace["type"], namespace["type"])
+                namespace["path"] = f"/proc/{pid}/ns/{kind}"
         if cgroups_path:
             spec["linux"]["cgroupsPath"] = cgroups_path
         config.write_text(json.dumps(spec))

@@ -11,6 +11,9 @@ from tests.integration import reading
 from tests.integration.reading import Numbers
 
 CONTAINER = "cgexporter_container_"
+# What is no number of a cgroup: test_namespaces.py and test_network.py compare it.
+_OTHERS = ("info", "interface_", "namespace_", "network_", "root_uid")
+_OTHER_SECTIONS = ("namespaces", "network", "transport")
 
 
 class Document(TypedDict):
@@ -57,7 +60,7 @@ def _numbers(entry: Mapping[str, object]) -> Numbers:
     found: Numbers = {}
     for section, content in entry.items():
         for part in content if isinstance(content, list) else [content]:
-            if section != "namespaces" and isinstance(part, dict):
+            if section not in _OTHER_SECTIONS and isinstance(part, dict):
                 device = f"{{{part['name']}}}" if "name" in part else ""
                 for key, value in part.items():
                     if key not in ("name", "device"):
@@ -88,8 +91,9 @@ def text_numbers(text: str, pids: Collection[int]) -> Mapping[int, Numbers]:
     by_id = ids(lines, pids)
     found: dict[int, Numbers] = {pid: {} for pid in pids}
     for name, labels, value in lines:
-        if name.startswith(CONTAINER) and not name.endswith("info") and labels["id"] in by_id:
-            key = name.removeprefix(CONTAINER).removesuffix("_total")
+        key = name.removeprefix(CONTAINER).removesuffix("_total")
+        ours = name.startswith(CONTAINER) and not key.startswith(_OTHERS)
+        if ours and labels["id"] in by_id:
             key += f"{{{labels['device']}}}" if "device" in labels else ""
             numbers = found[by_id[labels["id"]]]
             assert key not in numbers, "no series appears twice"

@@ -69,6 +69,15 @@ def test_refused(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_no_root(capsys: pytest.CaptureFixture[str], fixtures: Path) -> None:
+    """A root that is not there is one line and exit status 1, not a host without names."""
+    tree = fixtures / "v2-6.1-kubernetes"
+    words = ["--once", "--identity.root", str(tree / "none")]
+    words += ["--path.cgroupfs", f"{tree}/sys/fs/cgroup", "--path.procfs", f"{tree}/proc"]
+    assert main(words) == 1
+    assert "give the host's root as --identity.root" in capsys.readouterr().err
+
+
 def test_no_cluster(
     fixtures: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,8 +19,8 @@ from prometheus_client.registry import Collector
 from cgexporter.correlate import paths
 from cgexporter.correlate.identity import Container, Pod, View
 from cgexporter.correlate.paths import Place
-from cgexporter.metrics import METRICS, OWN, Kind, Level, Metric, Own
-from cgexporter.model import SECTIONS, Cgroup, Mode, Snapshot
+from cgexporter.metrics import METRICS, NAMESPACES, OWN, Kind, Level, Metric, Own
+from cgexporter.model import NETWORK_SECTIONS, SECTIONS, Cgroup, Mode, Snapshot
 from cgexporter.model.controllers import Controller, Hugetlb, Misc, Rdma
 from cgexporter.model.cpu import Cpu, CpuMore, OneCpu
 from cgexporter.model.effective import Effective
@@ -36,6 +36,7 @@ from cgexporter.model.memory_more import (
     NumaNode,
     Swap,
 )
+from cgexporter.model.network import Interface, Transport
 from cgexporter.model.pressure import Pressure
 from cgexporter.model.tasks import Core, CoreMore, Cpuset, CpusetMore, Pids, PidsLocal, Processes
 from cgexporter.publish import INFOS, Format, Publisher, header, label_value, labels
@@ -85,6 +86,8 @@ FIELDS = {
     "pids": Pids._fields,
     "core": Core._fields,
     **{name: section._fields for name, section in MORE.items()},
+    "network": Interface._fields,
+    "transport": Transport._fields,
 }
 MAKE: Mapping[str, Callable[[Sequence[int]], object]] = {
     "cpu": Cpu._make,
@@ -95,6 +98,8 @@ MAKE: Mapping[str, Callable[[Sequence[int]], object]] = {
     "pids": Pids._make,
     "core": Core._make,
     **{name: _maker(name, section) for name, section in MORE.items()},
+    "network": lambda values: (Interface("eth0", *values[1:]),),
+    "transport": Transport._make,
 }
 FORMATS = pytest.mark.parametrize("form", list(Format))
 CONTAINER = Place(level=paths.Level.CONTAINER)
@@ -696,7 +701,7 @@ def test_row(row: Metric) -> None:
 @ROWS
 def test_row_source(row: Metric) -> None:
     """A row's field is there, and it says which file it is from and since when."""
-    assert row.section in (*SECTIONS, "effective", "kept")
+    assert row.section in (*SECTIONS, "effective", "kept", *NETWORK_SECTIONS)
     assert row.attribute in FIELDS[row.section]
     assert row.v2 or row.v1
     assert re.fullmatch(r"[3-9]\.\d+", row.since)
@@ -714,7 +719,7 @@ def test_every_field_has_a_row() -> None:
     assert hidden == labels | setters
 
 
-@pytest.mark.parametrize("row", OWN, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [*OWN, *NAMESPACES], ids=lambda row: row.name)
 def test_own_row(row: Own) -> None:
     """The exporter's own rows obey the same rules."""
     assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", row.name)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgexporter.correlate.processes import KINDS, Process, first_process, read_process
+from cgexporter.correlate.processes import KINDS, Links, Process, first_process, read_process
 from cgexporter.hierarchies import Hierarchies, Hierarchy, find
+from cgexporter.parse.namespaces import IdRange
 
 Lay = Callable[[Mapping[str, str]], Path]
 Count = Callable[[], int]
@@ -43,22 +44,27 @@ def files_of(pid: int, nested: str = "", score: int = 0) -> dict[str, str]:
 
 def test_container(procfs: str) -> None:
     """A container's first process has namespaces of its own, and shares user and time."""
+    namespaces = {
+        "cgroup": 4_026_532_308,
+        "ipc": 4_026_532_249,
+        "mnt": 4_026_532_247,
+        "net": 4_026_532_251,
+        "pid": 4_026_532_250,
+        "time": 4_026_531_834,
+        "user": 4_026_531_837,
+        "uts": 4_026_532_248,
+    }
+    everyone = (IdRange(0, 0, 4_294_967_295),)
     assert read_process(procfs, 621) == Process(
         pid=621,
         started=3948,
         nested=True,
-        namespaces={
-            "cgroup": 4_026_532_308,
-            "ipc": 4_026_532_249,
-            "mnt": 4_026_532_247,
-            "net": 4_026_532_251,
-            "pid": 4_026_532_250,
-            "time": 4_026_531_834,
-            "user": 4_026_531_837,
-            "uts": 4_026_532_248,
-        },
+        namespaces=namespaces,
         denied=False,
         init=True,
+        links=Links(tuple(namespaces.values()), None, denied=False),
+        uid_map=everyone,
+        gid_map=everyone,
         oom_score_adj=0,
     )
 
@@ -103,12 +109,18 @@ def test_denied(lay: Lay, replace_calls: Replace) -> None:
 
     replace_calls(readlink=readlink)
     assert read_process(f"{root}/proc", 7) == Process(
-        7, 50, nested=True, denied=True, oom_score_adj=-998, init=True
+        7,
+        50,
+        nested=True,
+        denied=True,
+        oom_score_adj=-998,
+        links=Links((None,) * len(KINDS), None, denied=True),
+        init=True,
     )
 
 
 def test_dies_while_read(lay: Lay, replace_calls: Replace, count_descriptors: Count) -> None:
-    """A process that dies in the middle leaves what was read of it, and no descriptor."""
+    """A process that dies in the middle is gone, and leaves no descriptor."""
     root = lay(files_of(7, "\t1"))
 
     def readlink(path: str, *, dir_fd: int | None = None) -> str:
@@ -118,7 +130,7 @@ def test_dies_while_read(lay: Lay, replace_calls: Replace, count_descriptors: Co
 
     replace_calls(readlink=readlink)
     before = count_descriptors()
-    assert read_process(f"{root}/proc", 7) == Process(7, 50, nested=True, init=True)
+    assert read_process(f"{root}/proc", 7) is None
     assert count_descriptors() == before
 
 
@@ -354,3 +366,19 @@ def test_path_of_one_hierarchy(lay: Lay) -> None:
     found = first_process(Hierarchies(None, trees, f"{root}/proc"), "/a", None)
     assert found is not None
     assert found.pid == 7
+
+
+def test_exits_while_read(lay: Lay, replace_calls: Replace) -> None:
+    """The kernel says EINVAL for the ID maps of a process that exits: that fails nothing."""
+    root = lay({**files_of(7), "proc/7/uid_map": "0 0 1\n"})
+    real = os.open
+
+    def open_(path: str, flags: int, *, dir_fd: int | None = None) -> int:
+        if path == "uid_map":
+            raise OSError(errno.EINVAL, "exits", path)
+        return real(path, flags, dir_fd=dir_fd)
+
+    replace_calls(open=open_)
+    process = read_process(f"{root}/proc", 7)
+    assert process is not None
+    assert process.uid_map == ()

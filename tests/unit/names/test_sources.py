@@ -203,6 +203,17 @@ def test_podman(host: Host) -> None:
     assert [s.cgroup.path for s in view.sandboxes] == [f"{pod}/libpod-{infra}.scope"]
 
 
+def test_nobody_hides_outside_of_a_pod(host: Host) -> None:
+    """An annotation that says sandbox hides no container that is in no pod."""
+    path = f"/machine.slice/libpod-{hex_id('evil')}.scope"
+    host.cgroup(path)
+    kind = "io.kubernetes.cri-o.ContainerType"
+    host.runc(
+        "/run/runc", hex_id("evil"), path, {"io.container.manager": "libpod", kind: "sandbox"}
+    )
+    assert container(host.view(), path).runtime == "podman"
+
+
 def test_nerdctl(host: Host) -> None:
     """Nerdctl writes the name it shows into annotations."""
     path = f"/system.slice/nerdctl-{hex_id('n')}.scope"

@@ -1,0 +1,270 @@
+"""Rows of a network namespace, published on the pod or container that it belongs to."""
+
+from collections.abc import Iterator
+
+from cgexporter.metric import COUNTER, GAUGE, Metric
+
+_NETWORK = (
+    (
+        "receive_bytes",
+        COUNTER,
+        "bytes",
+        "network.receive_bytes",
+        "dev receive bytes",
+        "Bytes that an interface received.",
+    ),
+    (
+        "receive_packets",
+        COUNTER,
+        "",
+        "network.receive_packets",
+        "dev receive packets",
+        "Packets that an interface received.",
+    ),
+    (
+        "receive_errors",
+        COUNTER,
+        "",
+        "network.receive_errors",
+        "dev receive errs",
+        "Received packets that were bad.",
+    ),
+    (
+        "receive_drops",
+        COUNTER,
+        "",
+        "network.receive_drops",
+        "dev receive drop",
+        "Received packets that were dropped for want of memory or of someone who wants them.",
+    ),
+    (
+        "transmit_bytes",
+        COUNTER,
+        "bytes",
+        "network.transmit_bytes",
+        "dev transmit bytes",
+        "Bytes that an interface sent.",
+    ),
+    (
+        "transmit_packets",
+        COUNTER,
+        "",
+        "network.transmit_packets",
+        "dev transmit packets",
+        "Packets that an interface sent.",
+    ),
+    (
+        "transmit_errors",
+        COUNTER,
+        "",
+        "network.transmit_errors",
+        "dev transmit errs",
+        "Packets that could not be sent.",
+    ),
+    (
+        "transmit_drops",
+        COUNTER,
+        "",
+        "network.transmit_drops",
+        "dev transmit drop",
+        "Packets that were dropped instead of sent.",
+    ),
+    (
+        "tcp_active_opens",
+        COUNTER,
+        "",
+        "transport.tcp_active_opens",
+        "snmp Tcp ActiveOpens",
+        "TCP connections begun from here.",
+    ),
+    (
+        "tcp_passive_opens",
+        COUNTER,
+        "",
+        "transport.tcp_passive_opens",
+        "snmp Tcp PassiveOpens",
+        "TCP connections begun from elsewhere.",
+    ),
+    (
+        "tcp_failed_opens",
+        COUNTER,
+        "",
+        "transport.tcp_failed_opens",
+        "snmp Tcp AttemptFails",
+        "TCP connections that failed before they were established.",
+    ),
+    (
+        "tcp_established_resets",
+        COUNTER,
+        "",
+        "transport.tcp_established_resets",
+        "snmp Tcp EstabResets",
+        "Established TCP connections that were reset, by either side.",
+    ),
+    (
+        "tcp_sent_resets",
+        COUNTER,
+        "",
+        "transport.tcp_sent_resets",
+        "snmp Tcp OutRsts",
+        "TCP segments sent with RST.",
+    ),
+    (
+        "tcp_received_segments",
+        COUNTER,
+        "",
+        "transport.tcp_received_segments",
+        "snmp Tcp InSegs",
+        "TCP segments received, bad ones included.",
+    ),
+    (
+        "tcp_sent_segments",
+        COUNTER,
+        "",
+        "transport.tcp_sent_segments",
+        "snmp Tcp OutSegs",
+        "TCP segments sent.",
+    ),
+    (
+        "tcp_retransmitted_segments",
+        COUNTER,
+        "",
+        "transport.tcp_retransmitted_segments",
+        "snmp Tcp RetransSegs",
+        "TCP segments sent again.",
+    ),
+    (
+        "tcp_receive_errors",
+        COUNTER,
+        "",
+        "transport.tcp_receive_errors",
+        "snmp Tcp InErrs",
+        "TCP segments received that were bad.",
+    ),
+    (
+        "tcp_listen_overflows",
+        COUNTER,
+        "",
+        "transport.tcp_listen_overflows",
+        "netstat TcpExt ListenOverflows",
+        "TCP connections refused because a listening socket's queue was full.",
+    ),
+    (
+        "tcp_listen_drops",
+        COUNTER,
+        "",
+        "transport.tcp_listen_drops",
+        "netstat TcpExt ListenDrops",
+        "TCP connections that a listening socket dropped, for whatever reason.",
+    ),
+    (
+        "tcp_timeouts",
+        COUNTER,
+        "",
+        "transport.tcp_timeouts",
+        "netstat TcpExt TCPTimeouts",
+        "Expired retransmission timers of TCP.",
+    ),
+    (
+        "tcp_established",
+        GAUGE,
+        "",
+        "transport.tcp_established",
+        "snmp Tcp CurrEstab",
+        "TCP connections that are established or wait for the local side to close.",
+    ),
+    (
+        "tcp_sockets",
+        GAUGE,
+        "",
+        "transport.tcp_sockets",
+        "sockstat TCP inuse + sockstat6 TCP6 inuse",
+        "TCP sockets in use, without those in TIME_WAIT.",
+    ),
+    (
+        "tcp_time_wait_sockets",
+        GAUGE,
+        "",
+        "transport.tcp_time_wait_sockets",
+        "sockstat TCP tw",
+        "TCP sockets in TIME_WAIT.",
+    ),
+    (
+        "udp_received_datagrams",
+        COUNTER,
+        "",
+        "transport.udp_received_datagrams",
+        "snmp Udp InDatagrams + snmp6 Udp6InDatagrams",
+        "UDP datagrams that were received and read.",
+    ),
+    (
+        "udp_sent_datagrams",
+        COUNTER,
+        "",
+        "transport.udp_sent_datagrams",
+        "snmp Udp OutDatagrams + snmp6 Udp6OutDatagrams",
+        "UDP datagrams sent.",
+    ),
+    (
+        "udp_receive_errors",
+        COUNTER,
+        "",
+        "transport.udp_receive_errors",
+        "snmp Udp InErrors + snmp6 Udp6InErrors",
+        "UDP datagrams received that could not be handed on, full buffers included.",
+    ),
+    (
+        "udp_receive_buffer_errors",
+        COUNTER,
+        "",
+        "transport.udp_receive_buffer_errors",
+        "snmp Udp RcvbufErrors + snmp6 Udp6RcvbufErrors",
+        "UDP datagrams dropped because a socket's receive buffer was full.",
+    ),
+    (
+        "udp_send_buffer_errors",
+        COUNTER,
+        "",
+        "transport.udp_send_buffer_errors",
+        "snmp Udp SndbufErrors + snmp6 Udp6SndbufErrors",
+        "UDP datagrams not sent because a socket's send buffer was full.",
+    ),
+    (
+        "udp_no_port",
+        COUNTER,
+        "",
+        "transport.udp_no_port",
+        "snmp Udp NoPorts + snmp6 Udp6NoPorts",
+        "UDP datagrams received for a port on which nobody listens.",
+    ),
+    (
+        "udp_sockets",
+        GAUGE,
+        "",
+        "transport.udp_sockets",
+        "sockstat UDP inuse + sockstat6 UDP6 inuse",
+        "UDP sockets in use.",
+    ),
+    (
+        "sockets",
+        GAUGE,
+        "",
+        "transport.sockets",
+        "sockstat sockets used",
+        "Sockets of all kinds in use, those of other protocols included.",
+    ),
+)
+
+
+def _network_rows() -> Iterator[Metric]:
+    """Rows of a network namespace: a file and key below /proc/PID/net, on v1 as on v2."""
+    for name, kind, unit, field, key, text in _NETWORK:
+        section = field.partition(".")[0]
+        label = "interface" if section == "network" else ""
+        source = f"net/{key}"
+        yield Metric(
+            f"network_{name}", kind, unit, field, source, source, "4.5", text, section, label
+        )
+
+
+NETWORK = tuple(_network_rows())

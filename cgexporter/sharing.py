@@ -1,0 +1,87 @@
+"""What is said of namespaces: who shares them, how many there are, where interfaces end."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from cgexporter.correlate.identity import View
+from cgexporter.metrics import NAMESPACES, Kind
+from cgexporter.publish import (
+    Format,
+    Pairs,
+    container_pairs,
+    header,
+    labels,
+    pod_pairs,
+)
+
+Samples = Iterable[tuple[Pairs, int | None]]
+_SUFFIX = {Kind.COUNTER: "_total", Kind.INFO: "_info", Kind.GAUGE: ""}
+
+
+class Facts:
+    """Renders the table `metrics.NAMESPACES`; keeps the text while nothing changed."""
+
+    def __init__(self) -> None:
+        self._of: object = None
+        self._text = ""
+
+    def render(self, view: View, form: Format) -> str:
+        """The families, without ``# EOF``."""
+        ends = [(n.owner, n.ends) for n in view.networks.values() if n.ends]
+        names = [container_pairs(c) for c in view.containers] if ends else []
+        of = (view.namespaces, ends, names, form)
+        if self._of is None or of[0] is not self._of[0] or of[1:] != self._of[1:]:  # type: ignore[index]
+            self._of = of
+            self._text = "".join(_families(view, form))
+        return self._text
+
+
+def _families(view: View, form: Format) -> Iterator[str]:
+    values = _values(view)
+    for row in NAMESPACES:
+        name = row.family + _SUFFIX[row.kind]
+        samples = [
+            f"{name}{labels(pairs)} {value}\n"
+            for pairs, value in values[row.name]
+            if value is not None
+        ]
+        if samples:
+            yield header(row.family, row.kind, row.unit, row.help, form)
+            yield "".join(samples)
+
+
+def _values(view: View) -> Mapping[str, Samples]:
+    inventory = view.namespaces
+    by_path = {member.path: member for member in inventory.containers}
+    containers = [
+        (container_pairs(container), by_path[container.cgroup.path])
+        for container in view.containers
+        if container.cgroup.path in by_path
+    ]
+    counts = inventory.counts.items()
+    return {
+        "container_namespace_shared": [
+            ((*pairs, ("kind", kind), ("with", other)), 1)
+            for pairs, member in containers
+            for kind, namespace in member.namespaces.items()
+            for other in namespace.shared
+        ],
+        "container_root_uid": [(pairs, member.root_uid) for pairs, member in containers],
+        "container_interface": _ends(
+            view, {c.cgroup.path: container_pairs(c) for c in view.containers}
+        ),
+        "pod_interface": _ends(view, {pod.cgroup.path: pod_pairs(pod) for pod in view.pods}),
+        "node_namespaces": [((("kind", kind),), count.total) for kind, count in counts],
+        "node_namespaces_without_container": [
+            ((("kind", kind),), count.without_container) for kind, count in counts
+        ],
+        "node_namespaces_mounted": [((("kind", kind),), count.mounted) for kind, count in counts],
+    }
+
+
+def _ends(view: View, owners: Mapping[str, Pairs]) -> Samples:
+    return [
+        ((*owners[network.owner], *zip(end._fields, end, strict=True)), 1)
+        for network in view.networks.values()
+        if network.owner in owners
+        for end in network.ends
+    ]

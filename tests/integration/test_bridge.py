@@ -1,0 +1,116 @@
+"""Where a container's interface ends: the veth and bridge that Docker made for it."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.engines import Engine, docker
+from tests.integration.processes import output
+from tests.integration.support import eventually, need_root, program
+
+_UNPRIVILEGED = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A dockerd whose bridge is in a network namespace of its own, the host's left alone."""
+
+    engine: Engine
+    enter: tuple[str, ...]
+
+    def run(self, *command: str) -> str:
+        """Run a command on that network."""
+        done = subprocess.run([*self.enter, *command], check=True, capture_output=True, text=True)
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Start dockerd with its default bridge, one more network, and a container on each."""
+    need_root()
+    unshare = program("unshare", "util-linux")
+    for tool, package in (("bridge", "iproute2"), ("iptables", "iptables")):
+        program(tool, package)
+    keeper = subprocess.Popen([unshare, "--net", "sleep", "600"])
+    try:
+        host = Path("/proc/net/dev").stat().st_ino
+        eventually(lambda: Path(f"/proc/{keeper.pid}/net/dev").stat().st_ino != host, "unshare")
+        enter = (program("nsenter", "util-linux"), "--target", str(keeper.pid), "--net")
+        subprocess.run([*enter, "ip", "link", "set", "lo", "up"], check=True)
+        directory = tmp_path_factory.mktemp("docker")
+        with docker(directory, prefix=enter) as engine:
+            engine.call("network", "create", "own")
+            engine.start("on-default")
+            engine.start("on-own", "--network=own")
+            engine.start("on-both")
+            engine.call("network", "connect", "own", "on-both")
+            yield World(engine, enter)
+    finally:
+        keeper.kill()
+        keeper.wait()
+
+
+def expected(world: World, name: str) -> set[tuple[str, str, str]]:
+    """Interface, its other end and the bridge, from `ip link` on both sides and `bridge link`."""
+    pid = world.engine.pid(name)
+    inside = subprocess.run(
+        ["nsenter", "--target", str(pid), "--net", "ip", "-json", "link"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    ends = {link["link_index"]: link["ifname"] for link in json.loads(inside.stdout)[1:]}
+    ports = {
+        port["ifname"]: port["master"] for port in json.loads(world.run("bridge", "-j", "link"))
+    }
+    outside = {
+        link["ifindex"]: link["ifname"] for link in json.loads(world.run("ip", "-j", "link"))
+    }
+    return {(ends[index], outside[index], ports[outside[index]]) for index in ends}
+
+
+def ends(page: str, identity: str) -> set[tuple[str, str, str]]:
+    """The same from cgexporter's metrics."""
+    found = set()
+    for labels in re.findall(
+        r"^cgexporter_container_interface_info\{(.*)\} 1$", page, re.MULTILINE
+    ):
+        values = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        if values["id"] == identity[:12]:
+            found.add((values["interface"], values["host_interface"], values["bridge"]))
+    return found
+
+
+@pytest.mark.parametrize("privileges", [(), _UNPRIVILEGED], ids=["root", "nobody"])
+@pytest.mark.parametrize("name", ["on-default", "on-own", "on-both"])
+def test_ends(world: World, name: str, privileges: tuple[str, ...]) -> None:
+    """Each interface ends where `bridge link` says, for root and for nobody alike."""
+    page = output("--once", "--format", "prom", prefix=(*world.enter, *privileges))
+    assert ends(page, world.engine.containers[name]) == expected(world, name)
+
+
+def test_the_bridge_is_the_one_docker_says(world: World) -> None:
+    """docker0 and br-<network> are those of docker inspect, and the counters are theirs too."""
+    page = output("--once", "--format", "prom", prefix=world.enter)
+    networks = world.engine.inspect("on-both")["NetworkSettings"]["Networks"]
+    bridges = {
+        "docker0" if name == "bridge" else f"br-{network['NetworkID'][:12]}"
+        for name, network in networks.items()
+    }
+    identity = world.engine.containers["on-both"]
+    assert {bridge for _, _, bridge in ends(page, identity)} == bridges
+    assert f'receive_bytes_total{{id="{identity[:12]}",interface="eth0"}}' in page
+
+
+def test_an_interface_that_is_moved(world: World) -> None:
+    """After `docker network disconnect` the interface and its end are gone."""
+    world.engine.call("network", "disconnect", "own", "on-both")
+    page = output("--once", "--format", "prom", prefix=world.enter)
+    found = ends(page, world.engine.containers["on-both"])
+    assert {bridge for _, _, bridge in found} == {"docker0"}
+    assert found == expected(world, "on-both")
