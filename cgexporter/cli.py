@@ -1,6 +1,6 @@
 """The command line: flags, exit codes, and which way out.
 
-Only what the chosen way needs is imported: see docs/decisions/0004-imports.md.
+Only what the chosen way needs is imported: tests/contract/test_imports.py says what.
 """
 
 import argparse
