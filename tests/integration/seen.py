@@ -92,7 +92,7 @@ def text_numbers(text: str, pids: Collection[int]) -> Mapping[int, Numbers]:
     found: dict[int, Numbers] = {pid: {} for pid in pids}
     for name, labels, value in lines:
         key = name.removeprefix(CONTAINER).removesuffix("_total")
-        ours = name.startswith(CONTAINER) and not key.startswith(_OTHERS)
+        ours = name.startswith(CONTAINER) and not (key.startswith(_OTHERS) or key.endswith("info"))
         if ours and labels["id"] in by_id:
             key += f"{{{labels['device']}}}" if "device" in labels else ""
             numbers = found[by_id[labels["id"]]]

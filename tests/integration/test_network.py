@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from cgexporter.exporter import Exporter, Settings
+from cgexporter.metrics import DEFAULT_COLLECTORS
 from cgexporter.publish import Format
 from tests.integration.cgroups import Cgroups
 from tests.integration.processes import output
@@ -166,14 +167,14 @@ _COUNTERS = {
 
 def test_traffic_of_a_known_size(world: World) -> None:
     """1,000 datagrams of 958 bytes are 1,000,000 bytes on both ends' right counters."""
-    before = samples(output("--once", "--format", "prom"))
+    before = samples(output("--once", "--format", "prom", "--collector.transport"))
     send_datagrams(world, 1000, 958)  # with 8 of UDP, 20 of IP and 14 of Ethernet
     ours: Mapping[str, float] = {}
 
     def still() -> bool:
         nonlocal ours
         first = links(world.pod.pid), links(world.alone.pid)
-        ours = samples(output("--once", "--format", "prom"))
+        ours = samples(output("--once", "--format", "prom", "--collector.transport"))
         return first == (links(world.pod.pid), links(world.alone.pid))
 
     eventually(still, "a moment without traffic")
@@ -193,7 +194,7 @@ def test_traffic_of_a_known_size(world: World) -> None:
 
 def test_once_for_each_namespace(world: World) -> None:
     """A pod's network is on the pod alone, and interfaces that nobody asked for are nowhere."""
-    page = output("--once", "--format", "prom")
+    page = output("--once", "--format", "prom", "--collector.transport")
     for identity in world.pod_ids:
         assert not re.search(rf'container_network_\w+{{.*id="{identity}"', page)
     assert f'pod_network_sockets{{uid="{world.pod_uid}"}}' in page
@@ -206,13 +207,33 @@ def test_filters(world: World) -> None:
     label = f'interface="lo",uid="{world.pod_uid}"'
     lo = series("pod", "receive_bytes_total", label)
     eth0 = lo.replace('"lo"', '"eth0"')
-    page = samples(output("--once", "--format", "prom", "--network.interface-include", "l."))
+    page = samples(
+        output(
+            "--once",
+            "--format",
+            "prom",
+            "--collector.transport",
+            "--network.interface-include",
+            "l.",
+        )
+    )
     assert lo in page
     assert eth0 not in page
-    page = samples(output("--once", "--format", "prom", "--network.interface-exclude", "eth.*"))
+    page = samples(
+        output(
+            "--once",
+            "--format",
+            "prom",
+            "--collector.transport",
+            "--network.interface-exclude",
+            "eth.*",
+        )
+    )
     assert lo in page
     assert eth0 not in page
-    page = samples(output("--once", "--format", "prom", "--no-collector.network"))
+    page = samples(
+        output("--once", "--format", "prom", "--collector.transport", "--no-collector.network")
+    )
     assert not [name for name in page if "network_receive" in name]
     assert series("pod", "sockets", f'uid="{world.pod_uid}"') in page
 
@@ -221,8 +242,10 @@ def test_the_host_if_asked(world: World) -> None:
     """The host's own network is published where it is asked for, and only there."""
     del world
     mine = 'cgexporter_cgroup_network_sockets{cgroup="/"}'
-    assert mine not in samples(output("--once", "--format", "prom"))
-    assert mine in samples(output("--once", "--format", "prom", "--network.host"))
+    assert mine not in samples(output("--once", "--format", "prom", "--collector.transport"))
+    assert mine in samples(
+        output("--once", "--format", "prom", "--collector.transport", "--network.host")
+    )
 
 
 @pytest.fixture
@@ -252,7 +275,7 @@ def _tcp(pid: int) -> Mapping[str, int]:
 def test_retransmits(world: World, lossy: str) -> None:
     """What TCP sent again is counted on the pod that had to, as its kernel counts it."""
     name = series("pod", "tcp_retransmitted_segments_total", f'uid="{world.pod_uid}"')
-    before = samples(output("--once", "--format", "prom"))[name]
+    before = samples(output("--once", "--format", "prom", "--collector.transport"))[name]
     ready = threading.Event()
 
     def receive() -> None:
@@ -278,7 +301,7 @@ def test_retransmits(world: World, lossy: str) -> None:
     def still() -> bool:
         nonlocal ours
         count = _tcp(world.pod.pid)["RetransSegs"]
-        ours = samples(output("--once", "--format", "prom"))[name]
+        ours = samples(output("--once", "--format", "prom", "--collector.transport"))[name]
         return count == _tcp(world.pod.pid)["RetransSegs"]
 
     eventually(still, "a moment without retransmits")
@@ -345,7 +368,7 @@ def test_a_process_that_moves(cgroups: Cgroups, world: World, tmp_path: Path) ->
     mover = subprocess.Popen(
         [program("unshare", "util-linux"), "--mount", "--uts", "--net", "sh", "-c", script]
     )
-    exporter = Exporter(Settings(max_open_files=50))
+    exporter = Exporter(Settings(max_open_files=50, collectors=DEFAULT_COLLECTORS | {"transport"}))
     try:
         cgroups.make(identity, {}, mover.pid)
         sample = f'network_receive_bytes_total{{id="{identity[:12]}",interface="own0"}}'

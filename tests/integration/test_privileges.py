@@ -110,31 +110,47 @@ def assert_all(page: str, world: World) -> None:
 
 def test_nobody(world: World) -> None:
     """Uid 65534 without capabilities tells networks apart."""
-    page = output("--once", "--format", "prom", prefix=_NOBODY)
+    page = output("--once", "--format", "prom", "--collector.transport", prefix=_NOBODY)
     assert_little(page, world)
     assert "time" not in shared(page, world.own)
 
 
 def test_root_without_ptrace(world: World) -> None:
     """Root without SYS_PTRACE sees what nobody sees, and what little more it may."""
-    assert_little(output("--once", "--format", "prom", prefix=_NO_PTRACE), world)
+    assert_little(
+        output("--once", "--format", "prom", "--collector.transport", prefix=_NO_PTRACE), world
+    )
 
 
 def test_everything(world: World) -> None:
     """Root sees all kinds."""
-    assert_all(output("--once", "--format", "prom"), world)
+    assert_all(output("--once", "--format", "prom", "--collector.transport"), world)
 
 
 def test_elsewhere_with_everything(world: World, elsewhere: Sequence[str]) -> None:
     """In another PID and cgroup namespace, the host's /proc mounted elsewhere tells the same."""
-    page = output("--once", "--format", "prom", "--path.procfs=/mnt/proc", prefix=elsewhere)
+    page = output(
+        "--once",
+        "--format",
+        "prom",
+        "--collector.transport",
+        "--path.procfs=/mnt/proc",
+        prefix=elsewhere,
+    )
     assert_all(page, world)
 
 
 def test_elsewhere_as_nobody(world: World, elsewhere: Sequence[str]) -> None:
     """The same without a right: as a DaemonSet's pod runs by default."""
     prefix = (*elsewhere, *_NOBODY)
-    page = output("--once", "--format", "prom", "--path.procfs=/mnt/proc", prefix=prefix)
+    page = output(
+        "--once",
+        "--format",
+        "prom",
+        "--collector.transport",
+        "--path.procfs=/mnt/proc",
+        prefix=prefix,
+    )
     assert_little(page, world)
 
 

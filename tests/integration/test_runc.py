@@ -125,7 +125,10 @@ def _written(numbers: Numbers) -> float:
 # Collectors that are off by default and whose files `reading` reads.
 MORE = tuple(
     f"--collector.{name}"
-    for name in ("cpu_policy", "cpuset_requested", "memory_protection", "memory_events_local")
+    for name in (
+        *("cpu_policy", "cpuset_requested", "memory_protection", "memory_events_local"),
+        *("memory_kernel", "memory_failures", "memory_swap", "pids_peak", "cgroup"),
+    )
 )
 
 
@@ -173,7 +176,7 @@ def test_formats_agree(frozen: Trio) -> None:
 
 def test_limits_are_those_asked_for(trio: Trio) -> None:
     """Limits given to runc come back as cores, seconds, bytes and tasks."""
-    found = _text(trio.pids)
+    found = _text(trio.pids, *MORE)
     cpu, oom, io = (found[pid] for pid in trio.pids)
     assert (cpu["cpu_limit_cores"], cpu["cpu_period_seconds"]) == (0.2, 0.1)
     assert cpu["pids_max"] == PIDS_LIMIT
