@@ -191,6 +191,26 @@ def _device_usage(cgroup: Cgroup, host: Host) -> Values:
             )
 
 
+def _each_interface(field_name: str) -> Callable[..., Values]:
+    """One sample an interface of the network namespace."""
+
+    def values(cgroup: Cgroup, host: Host) -> Values:
+        del host
+        return [
+            ((("interface", each.interface),), getattr(each, field_name))
+            for each in cgroup.network or ()
+        ]
+
+    return values
+
+
+def _network(name: str, text: str, row: str) -> Family:
+    field_name = row.removeprefix("network_")
+    return Family(
+        f"container_network_{name}_total", COUNTER, text, (row,), _each_interface(field_name)
+    )
+
+
 def _each_size(field_name: str) -> Callable[..., Values]:
     def values(cgroup: Cgroup, host: Host) -> Values:
         del host
@@ -386,6 +406,14 @@ FAMILIES: tuple[Family, ...] = (
         ("pids_max",),
         _value("pids.max", _none_is_zero),
     ),
+    _network("receive_bytes", "Bytes received.", "network_receive_bytes"),
+    _network("receive_packets", "Packets received.", "network_receive_packets"),
+    _network("receive_packets_dropped", "Received packets dropped.", "network_receive_drops"),
+    _network("receive_errors", "Bad packets received.", "network_receive_errors"),
+    _network("transmit_bytes", "Bytes sent.", "network_transmit_bytes"),
+    _network("transmit_packets", "Packets sent.", "network_transmit_packets"),
+    _network("transmit_packets_dropped", "Packets dropped unsent.", "network_transmit_drops"),
+    _network("transmit_errors", "Packets that could not be sent.", "network_transmit_errors"),
     Family(
         "container_hugetlb_usage_bytes",
         GAUGE,

@@ -267,6 +267,7 @@ def namespaces_parser() -> argparse.ArgumentParser:
         help="a table of containers (default), a tree of namespaces, or JSON",
     )
     _add_paths(flags)
+    name_flags.add(flags.add_argument_group("names (docs/IDENTITY.md)"))
     _add_logs(flags)
     return flags
 
@@ -301,7 +302,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["namespaces"]:
-        return _namespaces(namespaces_parser().parse_args(words[1:]))
+        grammar = namespaces_parser()
+        flags = grammar.parse_args(words[1:])
+        if problem := name_flags.problem(flags):
+            grammar.error(problem)
+        return _namespaces(flags)
     grammar = parser()
     flags = grammar.parse_args(words)
     if flags.format and not flags.once:
@@ -356,12 +361,13 @@ def _namespaces(flags: argparse.Namespace) -> int:
                 procfs=flags.procfs,
                 max_open_files=0,
                 collectors=frozenset({"namespaces", "network"}),
+                identity=name_flags.identity(flags),
                 sweep_through=True,
             )
         )
-        view = exporter.look()
+        view = exporter.name(exporter.look())
         everywhere = host_namespaces(view, exporter.sweep)
-    except (NoHierarchyError, OSError) as exc:
+    except (NoHierarchyError, IdentityError, OSError) as exc:
         return _failed(exc)
     if flags.format == "json":
         from cgexporter.local.json import namespaces

@@ -115,9 +115,7 @@ class Exporter:
             max_cgroups=settings.max_cgroups,
             max_open_files=kernel.raise_descriptor_limit(settings.max_open_files),
         )
-        self._sections = frozenset(
-            {section for section, _ in wanted} | {row.section for row in published}
-        )
+        self._sections = frozenset(row.section for row in METRICS if row.name in needed)
         self._counts_events = any(row.section == "kept" for row in rows)
         self.sweep = Sweep(hierarchies, settings.sweep_milliseconds / 1000)
         self._sweep_through = settings.sweep_through

@@ -51,6 +51,12 @@ class Container:
         return self.facts.name or self.place.container_name
 
     @property
+    def title(self) -> str:
+        """What it is called in lists: its name and ID, or the path of its cgroup."""
+        parts = dict.fromkeys(part for part in (self.name, self.id) if part)
+        return " ".join(parts) or self.cgroup.path
+
+    @property
     def runtime(self) -> str | None:
         """What manages it; the path's word counts more than a source's."""
         return self.place.runtime or self.facts.runtime

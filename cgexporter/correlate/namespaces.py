@@ -16,12 +16,6 @@ from cgexporter.model.namespaces import HostCount, HostNamespace, Inventory, Mem
 from cgexporter.parse.namespaces import outside_id
 
 
-def name_of_container(container: Container) -> str:
-    """What a container is called in lists: its name and ID, or the path of its cgroup."""
-    parts = [part for part in (container.name, container.id) if part]
-    return " ".join(parts) or container.cgroup.path
-
-
 def name_of_pod(pod: Pod) -> str:
     """What a pod is called in lists."""
     return pod.uid
@@ -72,7 +66,7 @@ def _inventory(view: View, sweep: Sweep) -> Inventory:
         _Unit(
             container,
             container.process,
-            name_of_container(container),
+            container.title,
             pods.get(container.place.pod_path or "", container.place.pod_uid),
             sandbox,
         )

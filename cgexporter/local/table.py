@@ -91,7 +91,7 @@ def row(container: Container) -> Sequence[str]:
     working_set = memory.working_set_bytes if memory else None
     kills = (memory.events_oom_kill, memory.events_local_oom_kill) if memory else (None,)
     return (
-        printable(" ".join(part for part in (container.name, container.id) if part)),
+        printable(container.title),
         printable(facts.image or _ABSENT),
         container.runtime or _ABSENT,
         printable(pod or _ABSENT),
