@@ -10,7 +10,7 @@ from typing import Any
 from cgexporter import kernel
 from cgexporter.correlate.facts import NOBODY, NOTHING, Facts, Told
 from cgexporter.correlate.paths import Level, Place, classify
-from cgexporter.correlate.processes import Process, first_process, read_init
+from cgexporter.correlate.processes import Process, first_process, read_init, read_process
 from cgexporter.correlate.sweep import Sweep
 from cgexporter.hierarchies import Hierarchies
 from cgexporter.kernel import Missing
@@ -240,13 +240,28 @@ class Correlator:
         return known
 
     def _look(self, path: str, known: _Known, *, descend: bool) -> None:
-        """Read the first process now and then: runtimes unshare and exec after joining."""
-        if kernel.is_due(known.looks) or self._has_changed(known):
-            known.looked_at = time.monotonic()
-            known.process = first_process(
+        """Read the first process now and then: runtimes unshare and exec after joining.
+
+        Who it is, is asked at first, when it has gone, and then each 32nd time, for each
+        cgroup in another scan; in between it is read again.
+        """
+        looks, known.looks = known.looks, known.looks + 1
+        search = not looks or (looks >= 32 and (looks + known.inode) % 32 == 0)
+        if not search and not (looks < 32 and kernel.is_due(looks)):
+            search = self._has_changed(known)
+            if not search:
+                return
+        known.looked_at = time.monotonic()
+        process = None
+        if not search and (before := known.process) is not None:
+            process = read_process(self.hierarchies.procfs, before.pid)
+            if process is not None and process.started != before.started:
+                process = None
+        if process is None:
+            process = first_process(
                 self.hierarchies, path, _own if descend else None, self._members
             )
-        known.looks += 1
+        known.process = process
 
     def _has_changed(self, known: _Known) -> bool:
         """Whether the sweep found the process in other namespaces, or no longer at all."""

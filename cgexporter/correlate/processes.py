@@ -264,5 +264,9 @@ def _first_of(procfs: str, pids: Sequence[int]) -> Process | None:
     child may have a lower one than its parent.
     """
     readable = (process for pid in pids if (process := read_process(procfs, pid)))
-    processes = list(itertools.islice(readable, _PROCESSES))
-    return min(processes, key=lambda p: (not p.init, p.started, p.pid), default=None)
+    processes = []
+    for process in itertools.islice(readable, _PROCESSES):
+        if process.init:
+            return process
+        processes.append(process)
+    return min(processes, key=lambda p: (p.started, p.pid), default=None)

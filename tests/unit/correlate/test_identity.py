@@ -220,13 +220,14 @@ def test_process_that_comes_later(host: Host) -> None:
     """So is a cgroup that was empty; not in each scan, and never given up."""
     host.cgroup(f"/docker/{A}")
     seen = []
-    for scan in range(70):
+    for scan in range(100):
         if scan == 20:
             host.cgroup(f"/docker/{A}", NESTED)
         (container,) = host.view().containers
         seen.append(container.process is not None)
-    assert seen.index(True) == 32
-    assert all(seen[32:])
+    found = seen.index(True)
+    assert 32 <= found < 64
+    assert all(seen[found:])
 
 
 def test_other_cgroup_of_the_same_path(host: Host) -> None:
