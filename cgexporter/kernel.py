@@ -18,6 +18,7 @@ from collections.abc import Set as AbstractSet
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FIRST_SIZE = 4096
+_LEAST_SIZE = 64
 # Lists of many records, which one read() may end between two: never held open.
 _LISTS = frozenset({"cgroup.procs", "cgroup.threads", "tasks"})
 _HUGE_PAGES = re.compile(r"hugetlb\.(\w+)\.(?:current|usage_in_bytes)")
@@ -396,6 +397,9 @@ class Walker:
         self._root = root
         # By path: inode as listed and as stat() has it (overlays may give two numbers), leaf.
         self._seen: dict[str, tuple[int, int, bool]] = {}
+        # What the last walk looked at: all names in a directory, or a leaf's inode.
+        self._listings: dict[str, list[str]] = {}
+        self._leaves: dict[str, int] = {}
         self._walks = 0
         self.left_out = 0
         self.errors: list[OSError] = []
@@ -421,6 +425,8 @@ class Walker:
         self._walks += 1
         self.left_out = 0
         self.errors = []
+        self._listings = {}
+        self._leaves = {}
         seen = {}
         pending = [("", 0)]
         while pending:
@@ -442,6 +448,8 @@ class Walker:
                         self.errors.append(exc)
                     continue
                 leaf = not children
+                if below in leaves:
+                    self._leaves.pop(below, None)  # told by another hierarchy
                 if children:
                     allowed = allow(below or "/", len(children))
                     self.left_out += len(children) - allowed
@@ -454,13 +462,37 @@ class Walker:
         path = self._root + below
         status = os.stat(path)
         if status.st_nlink == 2:
+            self._leaves[below] = status.st_ino
             return status.st_ino, []
-        with os.scandir(path) as entries:
-            return status.st_ino, [
-                (f"{below}/{entry.name}", entry.inode())
-                for entry in entries
-                if entry.is_dir(follow_symlinks=False)
-            ]
+        with os.scandir(path) as found:
+            entries = list(found)
+        self._listings[below] = [entry.name for entry in entries]
+        return status.st_ino, [
+            (f"{below}/{entry.name}", entry.inode())
+            for entry in entries
+            if entry.is_dir(follow_symlinks=False)
+        ]
+
+    def is_unchanged(self) -> bool:
+        """Whether a walk would find what the last one found.
+
+        A directory that was removed and made again under its name may pass for the old one,
+        but its files do not: they read as GONE.
+        """
+        if self.errors or self.left_out or is_due(self._walks):
+            return False
+        try:
+            for below, names in self._listings.items():
+                if os.listdir(self._root + below) != names:
+                    return False
+            for below, inode in self._leaves.items():
+                status = os.stat(self._root + below)
+                if status.st_nlink != 2 or status.st_ino != inode:
+                    return False
+        except OSError:
+            return False  # the walk says what it is
+        self._walks += 1
+        return True
 
 
 class Descriptors:
@@ -618,16 +650,21 @@ class Directory:
                     unread.append(file)
                 continue
             try:
-                content: Content = pread(file.fd, file.size, 0)
-                if len(content) == file.size:  # type: ignore[arg-type]
-                    content = _pread_whole(file.fd, file.size * 2)
-                    file.size = len(content) * 2
+                data = pread(file.fd, file.size, 0)
+                if data == file.content:
+                    continue
+                if len(data) == file.size:
+                    data = _pread_whole(file.fd, file.size * 2)
+                # Buffers of up to 512 bytes are what Python makes fastest.
+                file.size = max(_LEAST_SIZE, 2 * len(data))
             except OSError as exc:
-                content = reason(exc)
-                if content is Missing.GONE:
+                why = reason(exc)
+                if why is Missing.GONE:
                     return False
-            if content != file.content:
-                self._change(file, content)
+                if why is not file.content:
+                    self._change(file, why)
+            else:
+                self._change(file, data)
         return not unread or self._read_unheld(unread, descriptors)
 
     def _read_unheld(self, files: list[File], descriptors: Descriptors) -> bool:

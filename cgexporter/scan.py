@@ -4,7 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cgexporter import kernel
 from cgexporter.hierarchies import Hierarchies, Hierarchy
@@ -208,6 +208,8 @@ class Scanner:
         self._max_below = max_below
         used = {file.hierarchy for source in self._sources for file in source.files}
         used.add(hierarchies.unified or hierarchies.all[0])
+        self._found: Found | None = None
+        self._known: Mapping[str, object] | None = None
         self._walkers = [
             (tree, Walker(tree.mount_point)) for tree in hierarchies.all if tree in used
         ]
@@ -237,7 +239,9 @@ class Scanner:
         """Read what a walk found: the second half of `scan`."""
         run = _Run(self.descriptors, Counter(), found.skipped)
         cgroups: dict[str, Cgroup] = {}
-        self._forget_missing(found)
+        if self._known is not found.cgroups:
+            self._forget_missing(found)
+            self._known = found.cgroups
         for path, (where, leaf) in found.cgroups.items():
             if deadline is not None and time.monotonic() > deadline:
                 total = len(found.cgroups)
@@ -253,6 +257,7 @@ class Scanner:
                 continue
             if cgroup is None:
                 self._forget(path)
+                self._found = None  # it may have been made again
             else:
                 cgroups[path] = cgroup
         return Snapshot(
@@ -284,6 +289,8 @@ class Scanner:
     def find(self) -> Found:
         """List the cgroups worth reading: the first half of `scan`."""
         started, began = time.time(), time.monotonic()
+        if self._found is not None and all(walker.is_unchanged() for _, walker in self._walkers):
+            return replace(self._found, started=started, began=began)
         found: dict[str, tuple[dict[Hierarchy, int], bool]] = {}
         ranks: dict[str, int | None] = {}
         wanted: dict[str, int] = {}
@@ -323,7 +330,8 @@ class Scanner:
                 self._max_cgroups,
             )
         self._warned_drop = bool(dropped)
-        return Found({path: found[path] for path in keep}, dropped, skipped, started, began)
+        self._found = Found({path: found[path] for path in keep}, dropped, skipped, started, began)
+        return self._found
 
     def _allowance(self, hierarchy: Hierarchy) -> Callable[[str, int], int]:
         """How much to look at of what a container or service may have made itself.
