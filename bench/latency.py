@@ -50,8 +50,8 @@ def client(port: int, path: str, count: int, pause: float) -> list[float]:
 async def _watch_loop(lags: list[float]) -> None:
     while True:
         before = time.perf_counter()
-        await asyncio.sleep(0.001)
-        lags.append((time.perf_counter() - before) * 1000 - 1)
+        await asyncio.sleep(0.005)
+        lags.append((time.perf_counter() - before) * 1000 - 5)
 
 
 async def _run(exporter: Exporter, scrapes: int) -> dict[str, list[float]]:
@@ -76,12 +76,12 @@ async def _run(exporter: Exporter, scrapes: int) -> dict[str, list[float]]:
         output, _ = await process.communicate()
         results[name] = json.loads(output)
 
-    await ask("warm-up", "/metrics", 6, 0)
+    await ask("warm-up", "/metrics", 20, 0)
     watching = asyncio.create_task(_watch_loop(lags))
     await asyncio.gather(
         ask("scrape", "/metrics", scrapes, 0.1),
         ask("scrape each second", "/metrics", max(2, scrapes // 8), 1.0),
-        ask("/-/healthy", "/-/healthy", scrapes * 20, 0.005),
+        ask("/-/healthy", "/-/healthy", scrapes * 5, 0.02),
     )
     watching.cancel()
     os.kill(os.getpid(), signal.SIGTERM)

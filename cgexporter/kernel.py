@@ -393,8 +393,9 @@ class Walker:
     that do not count (btrfs under a captured tree) say 1 and are listed.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, salt: int = 0) -> None:
         self._root = root
+        self._salt = salt
         # By path: inode as listed and as stat() has it (overlays may give two numbers), leaf.
         self._seen: dict[str, tuple[int, int, bool]] = {}
         # What the last walk looked at: all names in a directory, or a leaf's inode.
@@ -421,7 +422,7 @@ class Walker:
             no child. Removed and unreadable directories are left out. Afterwards `left_out`
             counts the children that were not visited, and `errors` holds what else went wrong.
         """
-        look_again = is_due(self._walks)
+        look_again = is_due(self._walks, self._salt)
         self._walks += 1
         self.left_out = 0
         self.errors = []
@@ -479,7 +480,7 @@ class Walker:
         A directory that was removed and made again under its name may pass for the old one,
         but its files do not: they read as GONE.
         """
-        if self.errors or self.left_out or is_due(self._walks):
+        if self.errors or self.left_out or is_due(self._walks, self._salt):
             return False
         try:
             for below, names in self._listings.items():
@@ -564,9 +565,12 @@ class Outcomes:
         return sorted(name for name, counts in self._counts.items() if any(counts.values()))
 
 
-def is_due(count: int) -> bool:
-    """Whether to look again at what seldom changes and mostly early: 1, 2, 4, … 32, 64, 96."""
-    return count & (count - 1) == 0 or count % 32 == 0
+def is_due(count: int, salt: int = 0) -> bool:
+    """Whether to look again at what seldom changes and mostly early: 1, 2, 4, … 32, 64, 96.
+
+    From 32 on `salt` moves the turn, so that not all have theirs in one scan.
+    """
+    return count & (count - 1) == 0 if count < 32 else (count + salt) % 32 == 0
 
 
 class File:
@@ -640,7 +644,7 @@ class Directory:
         """
         # A file appears when its controller is switched on, usually moments after the
         # directory was made.
-        probe = is_due(self._reads)
+        probe = is_due(self._reads, self.inode)
         self._reads += 1
         unread = []
         pread = os.pread

@@ -211,7 +211,9 @@ class Scanner:
         self._found: Found | None = None
         self._known: Mapping[str, object] | None = None
         self._walkers = [
-            (tree, Walker(tree.mount_point)) for tree in hierarchies.all if tree in used
+            (tree, Walker(tree.mount_point, salt=4 * number))
+            for number, tree in enumerate(hierarchies.all)
+            if tree in used
         ]
         self._machine_facts = MachineReader(hierarchies.procfs)
         self._watched: dict[str, _Watched] = {}

@@ -23,6 +23,9 @@ from cgexporter.model.network import NetworkNamespace, Networks
 _SANDBOX_OOM_SCORE_ADJ = -998
 # Runtimes that run a container in a cgroup below its own, by the name of that cgroup.
 _PAYLOADS = {"podman": "container", "systemd-nspawn": "payload"}
+# How long processes are looked at again in one scan; who is not reached then has his turn in
+# the next.
+_LOOK_SECONDS = 0.02
 _HEX_ID = re.compile(r"[0-9a-f]{64}")
 _UNIT = re.compile(r"\.(slice|service|mount|socket|swap|device|automount|path|target|timer)$")
 
@@ -166,6 +169,7 @@ class _Known:
     inode: int
     place: Place
     looks: int = 0
+    postponed: bool = False
     isolated: bool = False
     looked_at: float = 0.0
     process: Process | None = None
@@ -183,6 +187,7 @@ class Correlator:
     _known: dict[str, _Known] = field(default_factory=dict)
     _host: Process | None = None
     _scans: int = 0
+    _look_until: float = 0.0
 
     def __post_init__(self) -> None:
         """Choose how processes of a cgroup are found."""
@@ -194,6 +199,7 @@ class Correlator:
         if kernel.is_due(self._scans):
             self._host = read_init(self.hierarchies.procfs)
         self._scans += 1
+        self._look_until = time.monotonic() + _LOOK_SECONDS
         self._known = {path: self._know(cgroup) for path, cgroup in snapshot.cgroups.items()}
         containers: list[Container] = []
         pods: list[Pod] = []
@@ -246,11 +252,15 @@ class Correlator:
         cgroup in another scan; in between it is read again.
         """
         looks, known.looks = known.looks, known.looks + 1
-        search = not looks or (looks >= 32 and (looks + known.inode) % 32 == 0)
-        if not search and not (looks < 32 and kernel.is_due(looks)):
+        due = known.postponed or kernel.is_due(looks, known.inode)
+        search = not looks or (due and looks >= 32)
+        if not search and not due:
             search = self._has_changed(known)
             if not search:
                 return
+        known.postponed = looks > 0 and time.monotonic() > self._look_until
+        if known.postponed:
+            return
         known.looked_at = time.monotonic()
         process = None
         if not search and (before := known.process) is not None:
