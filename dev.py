@@ -25,6 +25,7 @@ TOOLS = {
     "crun": "crun",
     "busybox": "busybox-static",
     "prometheus": "prometheus",
+    "valgrind": "valgrind",
     "dockerd": "docker.io",
     "containerd": "containerd",
     "podman": "podman",

@@ -25,7 +25,7 @@ from cgexporter.own import page
 from cgexporter.publish import Format
 
 STAGES = ("walk", "read", "correlate", "render", "gzip")
-WARM_UP = 5  # absent files are looked for again in the first scans
+WARM_UP = 40  # files and processes are looked at again in the first scans
 
 
 def cpu_ms() -> float:
