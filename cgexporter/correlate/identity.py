@@ -286,13 +286,18 @@ class Correlator:
     def _is_container(self, path: str, known: _Known) -> bool:
         """Whether the processes prove a container where the path proves nothing.
 
-        runc by hand, ctr and other tools choose paths of no known form.
+        runc by hand, ctr and other tools choose paths of no known form. In a service only a PID
+        namespace of its own proves one: systemd gives services other namespaces of their own,
+        and some make cgroups below theirs (systemd-udevd).
         """
         if path == "/" or _UNIT.search(path) or known.place.container_path is not None:
             return False
         self._look(path, known, descend=False)
         process = known.process
-        if process is not None and process.is_isolated_from(self._host):
+        if process is None:
+            return known.isolated
+        in_unit = known.place.level is Level.INSIDE
+        if process.nested if in_unit else process.is_isolated_from(self._host):
             known.isolated = True  # and stays it when the process has exited
         return known.isolated
 

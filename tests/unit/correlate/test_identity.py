@@ -208,6 +208,15 @@ def test_container_in_a_promoted_container(host: Host) -> None:
     assert cgroups(view) == ["/", "/default", "/default/kind"]
 
 
+def test_in_a_service(host: Host) -> None:
+    """What a service runs in namespaces that systemd gave it is no container: systemd-udevd."""
+    host.cgroup("/system.slice/systemd-udevd.service/udev", ISOLATED)
+    host.cgroup("/system.slice/nsp.service/payload", NESTED)
+    view = host.view()
+    assert containers(view) == {"/system.slice/nsp.service/payload": "payload"}
+    assert "/system.slice/systemd-udevd.service/udev" not in cgroups(view)
+
+
 def test_promoted_later(host: Host) -> None:
     """A runtime unshares after the process has joined: it is looked at again."""
     pid = host.cgroup("/default/web", HOST)
