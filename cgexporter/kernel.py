@@ -11,7 +11,6 @@ import itertools
 import os
 import re
 import resource
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
@@ -369,14 +368,6 @@ def open_descriptors() -> int:
     Source: proc_pid_fd(5), the size of the directory.
     """
     return os.stat("/proc/self/fd").st_size
-
-
-def start_time() -> float:
-    """When this process started, in seconds since the epoch. Source: proc_pid_stat(5)."""
-    with open("/proc/self/stat", "rb") as file:
-        ticks = int(file.read().rpartition(b")")[2].split()[19])  # field 22, starttime
-    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return time.time() - since_boot
 
 
 def directories(path: str) -> list[str]:
