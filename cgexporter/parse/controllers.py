@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from cgexporter.parse.formats import FlatKeyed, ParseError, flat_keyed, limit, text_of
+from cgexporter.parse.formats import FlatKeyed, ParseError, flat_keyed, limit, lines_of, text_of
 
 
 class Rdma(NamedTuple):
@@ -27,7 +27,7 @@ def parse_rdma(data: bytes) -> dict[str, Rdma]:
         ParseError: a value is neither a decimal nor ``max``.
     """
     devices = {}
-    for number, line in enumerate(text_of(data).splitlines(), 1):
+    for number, line in enumerate(lines_of(text_of(data)), 1):
         device, *pairs = line.split() or [""]
         if not device:
             raise ParseError(f"line {number}: expected DEVICE KEY=VAL …, found {line[:80]!r}")
@@ -46,7 +46,7 @@ def parse_misc(data: bytes) -> dict[str, float]:
         ParseError: a line is not ``KEY VAL``.
     """
     values = {}
-    for number, line in enumerate(text_of(data).splitlines(), 1):
+    for number, line in enumerate(lines_of(text_of(data)), 1):
         key, space, value = line.partition(" ")
         if not key or not space:
             raise ParseError(f"line {number}: expected KEY VAL, found {line[:80]!r}")

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from cgexporter.parse.formats import FlatKeyed, ParseError, decimal, limit, text_of
+from cgexporter.parse.formats import FlatKeyed, ParseError, decimal, limit, text_of, word_list
 
 
 class CpuStat(NamedTuple):
@@ -82,7 +82,7 @@ def parse_cpu_stat_local(data: bytes) -> int | None:
 
 def parse_cpu_max(data: bytes) -> CpuMax:
     """Parse ``cpu.max``: ``$MAX $PERIOD`` in microseconds, MAX may be ``max`` (inf)."""
-    words = text_of(data).split()
+    words = word_list(data)
     if len(words) != 2:
         raise ParseError(f"line 1: expected MAX PERIOD, found {data[:80]!r}")
     period = decimal(words[1])

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from cgexporter.parse.formats import ParseError, decimal, limit, nested_keyed, text_of
+from cgexporter.parse.formats import ParseError, decimal, limit, lines_of, nested_keyed, text_of
 
 
 class IoStat(NamedTuple):
@@ -133,7 +133,7 @@ def parse_weights(data: bytes) -> dict[str, int]:
         ParseError: a line is neither ``KEY VAL`` nor ``VAL``.
     """
     weights = {}
-    for line in text_of(data).splitlines():
+    for line in lines_of(text_of(data)):
         key, space, value = line.rpartition(" ")
         if not space or key == "default" or is_device_number(key):
             weights[key or "default"] = decimal(value)

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from cgexporter.parse.formats import ParseError, decimal, text_of
+from cgexporter.parse.formats import ParseError, decimal, lines_of, text_of
 from cgexporter.parse.proc import name_of, parse_start_time, unescape
 
 # A bind mount of a namespace: mountinfo's root is "net:[4026532281]", its type nsfs.
@@ -88,7 +88,7 @@ def parse_id_map(data: bytes) -> tuple[IdRange, ...]:
         ParseError: a line is not three decimals.
     """
     ranges = []
-    for line in text_of(data).splitlines():
+    for line in lines_of(text_of(data)):
         words = line.split()
         if len(words) != 3:
             raise ParseError(f"expected INSIDE OUTSIDE LENGTH, found {line[:80]!r}")

@@ -6,7 +6,7 @@ sockstat6; net/ipv4/igmp.c igmp.
 
 from typing import NamedTuple
 
-from cgexporter.parse.formats import ParseError, decimal, text_of
+from cgexporter.parse.formats import ParseError, decimal, lines_of, text_of
 from cgexporter.parse.proc import name_of
 
 _DEV_FIELDS = 16
@@ -62,7 +62,7 @@ def parse_snmp(data: bytes) -> dict[str, dict[str, int]]:
         ParseError: the lines do not come in such pairs.
     """
     protocols: dict[str, dict[str, int]] = {}
-    lines = text_of(data).splitlines()
+    lines = lines_of(text_of(data))
     if len(lines) % 2:
         raise ParseError(f"expected pairs of lines, found {len(lines)} lines")
     for titles, values in zip(lines[::2], lines[1::2], strict=True):
@@ -85,7 +85,7 @@ def parse_sockstat(data: bytes) -> dict[str, dict[str, int]]:
         ParseError: a line has not that form.
     """
     protocols = {}
-    for line in text_of(data).splitlines():
+    for line in lines_of(text_of(data)):
         name, *words = line.split()
         if not name.endswith(":") or len(words) % 2:
             raise ParseError(f"expected PROTOCOL: KEY VALUE …, found {line[:80]!r}")
@@ -137,7 +137,7 @@ def parse_udp6(data: bytes) -> dict[str, int]:
         ParseError: a line of them is not ``KEY VALUE``.
     """
     counters = {}
-    for line in text_of(data).splitlines():
+    for line in lines_of(text_of(data)):
         if line.startswith("Udp6"):
             key, *value = line.split()
             if len(value) != 1:

@@ -126,7 +126,7 @@ _MEMINFO = ("MemTotal", "AnonPages", "Cached", "Buffers", "SwapCached", "SwapTot
 def parse_meminfo(data: bytes) -> MemInfo:
     """Parse ``/proc/meminfo``. Source: proc_meminfo(5)."""
     values: dict[bytes, int] = {}
-    for line in data.splitlines():
+    for line in _lines(data):
         key, _, rest = line.partition(b":")
         words = rest.split()
         if len(words) == 2 and words[1] == b"kB":

@@ -35,7 +35,7 @@ def parse_by_device(data: bytes) -> dict[str, int]:
         ParseError: a line is not ``MAJOR:MINOR VAL``.
     """
     devices = {}
-    for number, line in enumerate(text_of(data).splitlines(), 1):
+    for number, line in enumerate(lines_of(text_of(data)), 1):
         device, _, value = line.partition(" ")
         if not is_device_number(device):
             raise ParseError(f"line {number}: expected DEVICE VAL, found {line[:80]!r}")

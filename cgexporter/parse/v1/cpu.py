@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from cgexporter.parse.formats import FlatKeyed, ParseError, decimal, text_of
+from cgexporter.parse.formats import FlatKeyed, ParseError, decimal, text_of, word_list
 
 
 class CpuStat(NamedTuple):
@@ -62,4 +62,4 @@ def parse_cfs_period(data: bytes) -> int:
 
 def parse_usage_percpu(data: bytes) -> list[int]:
     """Parse ``cpuacct.usage_percpu``: nanoseconds, one number a possible CPU."""
-    return [decimal(word) for word in text_of(data).split()]
+    return [decimal(word) for word in word_list(data)]

@@ -8,6 +8,7 @@ from cgexporter.parse.formats import (
     ParseError,
     decimal,
     flat_keyed,
+    lines_of,
     single_value,
     text_of,
 )
@@ -76,7 +77,7 @@ def parse_numa_stat(data: bytes) -> dict[str, dict[str, int]]:
         ParseError: a line is not ``KEY=VAL N0=VAL …``.
     """
     nodes: dict[str, dict[str, int]] = {}
-    for number, line in enumerate(text_of(data).splitlines(), 1):
+    for number, line in enumerate(lines_of(text_of(data)), 1):
         key, *pairs = line.split() or [""]
         if not key.partition("=")[0]:
             raise ParseError(f"line {number}: expected KEY=VAL NODE=VAL …, found {line[:80]!r}")
