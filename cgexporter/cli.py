@@ -8,29 +8,18 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from cgexporter import __version__, name_flags
-from cgexporter.correlate.namespaces import host_namespaces
+from cgexporter.commands import COMMANDS, command
+from cgexporter.commands.output import failed, printed
 from cgexporter.correlate.network import DEFAULT_EXCLUDE, NetworkSettings
 from cgexporter.exporter import Exporter, Names, Settings
+from cgexporter.flags import EXIT, Parser, add_logs, add_paths
 from cgexporter.hierarchies import NoHierarchyError
-from cgexporter.logs import FORMATS, LEVELS, configure
+from cgexporter.logs import configure
 from cgexporter.metric import Level
 from cgexporter.metrics import COLLECTORS, DEFAULT_COLLECTORS
 from cgexporter.names.settings import IdentityError
-
-_COMMANDS = """\
-commands (cgexporter COMMAND --help):
-  namespaces  print which container shares which namespace with whom, and exit
-
-"""
-_EXIT = """\
-exit status:
-  0  done; also when this host has no containers
-  1  the host could not be read or the address not listened on
-  2  the command line was not understood
-"""
 
 _DEFAULT_ADDRESS = ":9753"
 
@@ -86,20 +75,19 @@ def _collector_levels(text: str) -> tuple[str, tuple[Level, ...]]:
     return name, tuple(known[word] for word in dict.fromkeys(words.split(",")))
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what it did not understand."""
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = "".join(f"  {name:{width}}  {what}\n" for name, what in COMMANDS.items())
+    return f"commands (cgexporter COMMAND --help):\n{lines}\n"
 
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line's grammar; docs/FLAGS.md is printed from it."""
-    flags = _Parser(
+    flags = Parser(
         prog="cgexporter",
         description="Show how this Linux host enforces and accounts the resources of its "
         "containers: serve it to Prometheus, or print it with --once.",
-        epilog=_COMMANDS + _EXIT,
+        epilog=_overview() + EXIT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -130,7 +118,7 @@ def parser() -> argparse.ArgumentParser:
         default="/metrics",
         help="path of the metrics (default: %(default)s)",
     )
-    _add_paths(flags)
+    add_paths(flags)
     scan = flags.add_argument_group("what is read")
     for name in COLLECTORS:
         scan.add_argument(
@@ -177,44 +165,8 @@ def parser() -> argparse.ArgumentParser:
     )
     name_flags.add(flags.add_argument_group("names (docs/IDENTITY.md)"))
     _add_network(flags.add_argument_group("network and namespaces (docs/NAMESPACES.md)"))
-    _add_logs(flags)
+    add_logs(flags)
     return flags
-
-
-def _add_paths(flags: argparse.ArgumentParser) -> None:
-    paths = flags.add_argument_group("where the host is")
-    paths.add_argument(
-        "--path.cgroupfs",
-        dest="cgroupfs",
-        metavar="DIR",
-        default="/sys/fs/cgroup",
-        help="the host's /sys/fs/cgroup, mounted or captured (default: %(default)s)",
-    )
-    paths.add_argument(
-        "--path.procfs",
-        dest="procfs",
-        metavar="DIR",
-        default="/proc",
-        help="the host's /proc, mounted or captured (default: %(default)s)",
-    )
-
-
-def _add_logs(flags: argparse.ArgumentParser) -> None:
-    log = flags.add_argument_group("logs")
-    log.add_argument(
-        "--log.level",
-        dest="log_level",
-        choices=LEVELS,
-        default="info",
-        help="least severity that is logged (default: %(default)s)",
-    )
-    log.add_argument(
-        "--log.format",
-        dest="log_format",
-        choices=FORMATS,
-        default="logfmt",
-        help="how logs are written to stderr (default: %(default)s)",
-    )
 
 
 def _add_network(network: argparse._ArgumentGroup) -> None:
@@ -250,28 +202,6 @@ def _add_network(network: argparse._ArgumentGroup) -> None:
     )
 
 
-def namespaces_parser() -> argparse.ArgumentParser:
-    """The grammar of `cgexporter namespaces`; docs/FLAGS.md is printed from it."""
-    flags = _Parser(
-        prog="cgexporter namespaces",
-        description="Show which container shares which namespace with the host, its pod or other "
-        "containers, which namespaces of this host belong to no container, and what keeps them.",
-        epilog=_EXIT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    flags.add_argument(
-        "--format",
-        choices=("table", "tree", "json"),
-        default="table",
-        help="a table of containers (default), a tree of namespaces, or JSON",
-    )
-    _add_paths(flags)
-    name_flags.add(flags.add_argument_group("names (docs/IDENTITY.md)"))
-    _add_logs(flags)
-    return flags
-
-
 def settings(flags: argparse.Namespace) -> Settings:
     """What to read and publish, from the command line."""
     return Settings(
@@ -301,12 +231,10 @@ def _network(flags: argparse.Namespace) -> NetworkSettings:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
-    if words[:1] == ["namespaces"]:
-        grammar = namespaces_parser()
-        flags = grammar.parse_args(words[1:])
-        if problem := name_flags.problem(flags):
-            grammar.error(problem)
-        return _namespaces(flags)
+    if words and words[0] in COMMANDS:
+        chosen = command(words[0])
+        grammar = chosen.grammar()
+        return int(chosen.run(grammar.parse_args(words[1:]), grammar))
     grammar = parser()
     flags = grammar.parse_args(words)
     if flags.format and not flags.once:
@@ -319,22 +247,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         exporter = Exporter(settings(flags))
     except (NoHierarchyError, IdentityError, OSError) as exc:
-        return _failed(exc)
+        return failed(exc)
     if flags.once:
         return _once(exporter, flags.format or "table")
     return _serve(exporter, flags)
-
-
-def _failed(problem: object) -> int:
-    print(f"cgexporter: {problem}", file=sys.stderr)
-    return 1
 
 
 def _once(exporter: Exporter, form: str) -> int:
     try:
         view = exporter.name(exporter.look())
     except OSError as exc:
-        return _failed(exc)
+        return failed(exc)
     if form == "json":
         from cgexporter.local.json import document
 
@@ -349,46 +272,7 @@ def _once(exporter: Exporter, form: str) -> int:
 
         output = table(view, exporter.resolver.missing)
     exporter.close()
-    return _printed(output)
-
-
-def _namespaces(flags: argparse.Namespace) -> int:
-    configure(flags.log_level, flags.log_format)
-    try:
-        exporter = Exporter(
-            Settings(
-                cgroupfs=flags.cgroupfs,
-                procfs=flags.procfs,
-                max_open_files=0,
-                collectors=frozenset({"namespaces", "network"}),
-                identity=name_flags.identity(flags),
-                sweep_through=True,
-            )
-        )
-        view = exporter.name(exporter.look())
-        everywhere = host_namespaces(view, exporter.sweep)
-    except (NoHierarchyError, IdentityError, OSError) as exc:
-        return _failed(exc)
-    if flags.format == "json":
-        from cgexporter.local.json import namespaces
-
-        output = namespaces(view, everywhere, exporter.unsupported)
-    else:
-        from cgexporter.local import namespaces as views
-
-        show = views.tree if flags.format == "tree" else views.table
-        output = show(view, everywhere, exporter.unsupported)
-    exporter.close()
-    return _printed(output)
-
-
-def _printed(output: str) -> int:
-    try:
-        sys.stdout.write(output)
-        sys.stdout.flush()
-    except BrokenPipeError:  # head has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return printed(output)
 
 
 def _serve(exporter: Exporter, flags: argparse.Namespace) -> int:
@@ -413,5 +297,5 @@ def _serve(exporter: Exporter, flags: argparse.Namespace) -> int:
         os._exit(1)  # the interpreter would wait for the thread
     except OSError as exc:
         wanted = ", ".join(f"{host}:{port}" for host, port in addresses)
-        return _failed(f"cannot listen on {wanted}: {exc.strerror or exc}")
+        return failed(f"cannot listen on {wanted}: {exc.strerror or exc}")
     return 0

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cgexporter.cli import namespaces_parser, parser
+from cgexporter.cli import parser
+from cgexporter.commands import COMMANDS, command
 from cgexporter.exporter import Exporter, Settings
 from cgexporter.metrics import (
     COLLECTORS,
@@ -179,11 +180,12 @@ def flags_page(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("NODE_NAME", raising=False)
     lines = ["# Flags"]
-    for grammar in (parser(), namespaces_parser()):
+    for grammar in (parser(), *(command(name).grammar() for name in COMMANDS)):
         text = grammar.format_help()
+        start = grammar.description.split()[0]
         # Python 3.13 writes "-f, --foo ARG" and wraps usage another way than 3.11.
         lines += ["", f"Printed by `{grammar.prog} --help`.", "", "```text"]
-        lines += [line.rstrip() for line in text[text.index("\nShow ") + 1 :].splitlines()]
+        lines += [line.rstrip() for line in text[text.index(f"\n{start}") + 1 :].splitlines()]
         lines.append("```")
     return "\n".join([*lines, ""])
 
