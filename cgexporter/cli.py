@@ -136,7 +136,8 @@ def parser() -> Parser:
         type=_collector_levels,
         action="append",
         default=[],
-        help="publish a collector for these levels only: container, pod, cgroup; may be repeated",
+        help="publish a collector for these levels only: "
+        f"{', '.join(level.value for level in Level)}; may be repeated",
     )
     scan.add_argument(
         "--metrics.names",
@@ -189,7 +190,7 @@ def _add_network(network: argparse._ArgumentGroup) -> None:
         "--network.host",
         dest="network_host",
         action="store_true",
-        help="publish the host's own network too, on the root cgroup",
+        help="publish the host's own network too, on the node",
     )
     network.add_argument(
         "--namespaces.sweep-ms",

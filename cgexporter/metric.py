@@ -19,7 +19,11 @@ class Level(enum.Enum):
 
     CONTAINER = "container"
     POD = "pod"
+    # Of what is neither: see correlate.tiers.
+    NODE = "node"
+    SLICE = "slice"
     CGROUP = "cgroup"
+    HOLDER = "holder"
 
 
 class Metric(NamedTuple):

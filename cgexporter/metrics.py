@@ -1,4 +1,4 @@
-"""The metric table: one row a metric, published for containers, pods and cgroups.
+"""The metric table: one row a metric, published for each level: containers, pods, cgroups.
 
 `describe()`, docs/METRICS.md, the output and its tests all read these rows. Here are those of
 collectors that are on by default, `metrics_optional` has the others.
@@ -9,6 +9,9 @@ from typing import NamedTuple
 from cgexporter.metric import COUNTER, GAUGE, PREFIX, Kind, Level, Metric
 from cgexporter.metrics_network import NETWORK
 from cgexporter.metrics_optional import OPTIONAL
+
+# What is kept of containers that are gone stays with what is around them.
+ALL_BUT_CONTAINERS = tuple(level for level in Level if level is not Level.CONTAINER)
 
 _DEFAULT: tuple[Metric, ...] = (
     Metric(
@@ -717,7 +720,7 @@ _DEFAULT: tuple[Metric, ...] = (
         help="Processes killed by the OOM killer in the cgroup itself and in its containers, "
         "those that were removed included, since the exporter saw it.",
         collector="events",
-        levels=(Level.POD, Level.CGROUP),
+        levels=ALL_BUT_CONTAINERS,
     ),
     Metric(
         "memory_high_breaches",
@@ -730,7 +733,7 @@ _DEFAULT: tuple[Metric, ...] = (
         help="Times tasks were slowed down for exceeding memory.high in the cgroup itself and in "
         "its containers, those that were removed included, since the exporter saw it.",
         collector="events",
-        levels=(Level.POD, Level.CGROUP),
+        levels=ALL_BUT_CONTAINERS,
     ),
     Metric(
         "pids_limit_hits",
@@ -743,7 +746,7 @@ _DEFAULT: tuple[Metric, ...] = (
         help="Times the limit of tasks refused a fork in the cgroup itself and in its containers,"
         " those that were removed included, since the exporter saw it.",
         collector="events",
-        levels=(Level.POD, Level.CGROUP),
+        levels=ALL_BUT_CONTAINERS,
     ),
     Metric(
         "last_oom_kill_timestamp_seconds",
@@ -843,6 +846,13 @@ OWN: tuple[Own, ...] = (
         "Time since the scan that these samples come from began.",
     ),
     Own("published", GAUGE, "", ("level",), "Containers, pods and cgroups that are published."),
+    Own(
+        "cgroups_between",
+        GAUGE,
+        "",
+        (),
+        "Cgroups that are not published, for others of their level are around them or in them.",
+    ),
     Own(
         "identity_unresolved",
         GAUGE,

@@ -2,6 +2,7 @@
 
 import math
 import resource
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -12,6 +13,7 @@ from prometheus_client.registry import Collector
 from cgexporter import kernel
 from cgexporter.correlate.events import EventWatcher
 from cgexporter.correlate.identity import View
+from cgexporter.correlate.tiers import Tier
 from cgexporter.exporter import (
     Exporter,
     age_seconds,
@@ -46,6 +48,7 @@ class OwnCollector(Collector):
 
 
 def _values(exporter: Exporter, view: View) -> Mapping[str, Samples]:
+    tiers = Counter(view.tiers.values())
     snapshot, status, sweep = view.snapshot, exporter.status, exporter.sweep
     names = exporter.resolver.status
     build, host = build_facts(), host_facts(snapshot)
@@ -61,8 +64,9 @@ def _values(exporter: Exporter, view: View) -> Mapping[str, Samples]:
         "published": [
             (("container",), len(view.containers)),
             (("pod",), len(view.pods)),
-            (("cgroup",), len(view.cgroups)),
+            *(((tier.value,), tiers[tier]) for tier in Tier if tier is not Tier.BETWEEN),
         ],
+        "cgroups_between": [((), tiers[Tier.BETWEEN])],
         "identity_unresolved": [((), sum(c.name is None for c in view.containers))],
         "identity_answers": [((source,), n) for source, n in names.by_source.items()],
         "identity_errors": [((source,), n) for source, n in names.errors.items()],

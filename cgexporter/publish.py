@@ -14,6 +14,7 @@ from operator import attrgetter
 
 from cgexporter.correlate.facts import Facts, label_name
 from cgexporter.correlate.identity import Container, Pod, View
+from cgexporter.correlate.tiers import Tier
 from cgexporter.metric import PREFIX, Kind, Level, Metric
 from cgexporter.metrics import DECLARED, METRICS
 from cgexporter.model import Cgroup
@@ -162,8 +163,8 @@ def pod_pairs(pod: Pod) -> Pairs:
 
 
 def cgroup_pairs(cgroup: Cgroup) -> Pairs:
-    """Labels of each of a cgroup's samples."""
-    return (("cgroup", cgroup.path),)
+    """Labels of each of a cgroup's samples; the node has none."""
+    return () if cgroup.path == "/" else (("cgroup", cgroup.path),)
 
 
 def container_info(container: Container) -> Pairs:
@@ -326,6 +327,11 @@ def _declared(view: View, form: Format) -> Iterator[str]:
             yield "".join(samples)
 
 
+_LEVELS: Mapping[Tier, Level] = {
+    tier: Level(tier.value) for tier in Tier if tier is not Tier.BETWEEN
+}
+
+
 def _subjects(view: View) -> Iterator[tuple[Level, Cgroup, Pairs, Pairs]]:
     for container in view.containers:
         yield (
@@ -336,5 +342,7 @@ def _subjects(view: View) -> Iterator[tuple[Level, Cgroup, Pairs, Pairs]]:
         )
     for pod in view.pods:
         yield Level.POD, pod.cgroup, pod_pairs(pod), pod_info(pod)
+    tiers = view.tiers
     for cgroup in view.cgroups:
-        yield Level.CGROUP, cgroup, cgroup_pairs(cgroup), ()
+        if level := _LEVELS.get(tiers[cgroup.path]):
+            yield level, cgroup, cgroup_pairs(cgroup), ()

@@ -32,6 +32,7 @@ from dataclasses import dataclass, field, replace
 
 from cgexporter import inotify, kernel
 from cgexporter.correlate.identity import View
+from cgexporter.correlate.tiers import Tier
 from cgexporter.hierarchies import Hierarchies, Hierarchy
 from cgexporter.inotify import Inotify, Unwatched
 from cgexporter.kernel import Missing
@@ -516,7 +517,10 @@ class EventWatcher:
             return replace(
                 view,
                 pods=[replace(pod, cgroup=self._with(pod.cgroup, kept)) for pod in view.pods],
-                cgroups=[self._with(cgroup, kept) for cgroup in view.cgroups],
+                cgroups=[
+                    self._with(cgroup, kept) if cgroup.path in kept else cgroup
+                    for cgroup in view.cgroups
+                ],
                 containers=[
                     replace(c, cgroup=cgroup)
                     if (cgroup := self._with_last_kill(c.cgroup)) is not c.cgroup
@@ -541,7 +545,10 @@ class EventWatcher:
                 self._retire(path)
         self._look_at_leaving()
         published = frozenset(
-            (*(pod.cgroup.path for pod in view.pods), *(cgroup.path for cgroup in view.cgroups))
+            (
+                *(pod.cgroup.path for pod in view.pods),
+                *(path for path, tier in view.tiers.items() if tier is not Tier.BETWEEN),
+            )
         )
         changed = published != self._published
         self._published = published

@@ -3,7 +3,7 @@
 import functools
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from cgexporter.correlate.facts import NOBODY, NOTHING, Facts, Told
 from cgexporter.correlate.paths import Level, Place, classify
 from cgexporter.correlate.processes import Process, first_process, read_init, read_process
 from cgexporter.correlate.sweep import Sweep
+from cgexporter.correlate.tiers import Tier, tiers
 from cgexporter.hierarchies import Hierarchies
 from cgexporter.kernel import Missing
 from cgexporter.model import SECTIONS, Cgroup, Snapshot, cpu, memory, tasks
@@ -105,9 +106,15 @@ class View:
     denied: bool  # namespaces of some container may not be read
     found: Sequence[Container] = ()
     holders: Sequence[Container] = ()  # containers that hold others, and are among `cgroups`
+    holding: frozenset[str] = frozenset()  # their paths, and those of pods that hold pods
     host: Process | None = None  # PID 1, whose namespaces are the host's
     namespaces: Inventory = field(default_factory=Inventory)
     networks: Networks = field(default_factory=dict)
+
+    @property
+    def tiers(self) -> Mapping[str, Tier]:
+        """Of each of `cgroups`, by path, in which sum it may stand."""
+        return tiers(tuple(cgroup.path for cgroup in self.cgroups), self.holding)
 
     def network_of(self, container: Container) -> NetworkNamespace | None:
         """The network a container is on; None where it is the host's or not known."""
@@ -352,7 +359,7 @@ def _view(
     sandbox_paths = _sandbox_paths(found)
     containers = [c for c in found if c.cgroup.path not in sandbox_paths]
     # A container that holds containers (kind, Docker in Docker) is no leaf: summed with
-    # them it would count twice, so it is published as the cgroup it is.
+    # them it would count twice, so it is published as the holder it is.
     holders = {c.place.parent_path for c in containers} | {p.place.parent_path for p in pods}
     holding = [c for c in containers if c.cgroup.path in holders]
     rest.extend(c.cgroup for c in holding)
@@ -369,11 +376,12 @@ def _view(
         found=found,
         denied=any(c.process is not None and c.process.denied for c in found),
         holders=holding,
+        holding=frozenset((*(c.cgroup.path for c in holding), *outer)),
     )
 
 
 def _pods_around(pods: Sequence[Pod]) -> set[str]:
-    """Paths of the pods in whose containers others run: published as the cgroups they are."""
+    """Paths of the pods in whose containers others run: published as the holders they are."""
     paths = {pod.cgroup.path for pod in pods}
     around: set[str] = set()
     for pod in pods:

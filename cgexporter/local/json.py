@@ -165,7 +165,7 @@ def document(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> s
         missing: by source of names, what it was denied.
     """
     snapshot = view.snapshot
-    devices = snapshot.devices
+    devices, tiers = snapshot.devices, view.tiers
     unsupported = {
         file: reason for file in snapshot.files if (reason := support_reason(snapshot, file))
     }
@@ -195,7 +195,12 @@ def document(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> s
             for pod in view.pods
         ],
         "cgroups": [
-            {"cgroup": cgroup.path, **_sections(cgroup, devices)} for cgroup in view.cgroups
+            {
+                "cgroup": cgroup.path,
+                "level": tiers[cgroup.path].value,
+                **_sections(cgroup, devices),
+            }
+            for cgroup in view.cgroups
         ],
         "unsupported": dict(unsupported),
     }

@@ -213,7 +213,7 @@ def test_migration_names_exist() -> None:
     suffixes = {Kind.COUNTER: "_total", Kind.INFO: "_info", Kind.GAUGE: ""}
     names = {row.name + suffixes[row.kind] for row in METRICS}
     for theirs, ours in migrations():
-        short = re.sub(r"^cgexporter_(container|pod|cgroup)_", "", ours)
+        short = re.sub(r"^cgexporter_(container|pod|node|cgroup)_", "", ours)
         assert not ours or short in names, (theirs, ours)
 
 
@@ -221,7 +221,7 @@ def test_migration_is_complete_and_right() -> None:
     """Each family of cAdvisor's that is served is in docs/MIGRATION.md, with what it is made of."""
     ours = {theirs: set[str]() for theirs, _ in migrations()}
     for theirs, mine in migrations():
-        ours[theirs].add(re.sub(r"^cgexporter_(container|pod|cgroup)_|_total$", "", mine))
+        ours[theirs].add(re.sub(r"^cgexporter_(container|pod|node|cgroup)_|_total$", "", mine))
     for family in FAMILIES:
         assert family.name in ours
         if family.needs:

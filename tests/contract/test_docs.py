@@ -47,14 +47,17 @@ def metrics_page() -> str:
     lines = [
         "# Metrics",
         "",
-        "Printed from the metric table by `python3 dev.py docs`. Each row is published for three",
-        f"levels: `{PREFIX}_container_…`, `{PREFIX}_pod_…` and `{PREFIX}_cgroup_…`.",
+        "Printed from the metric table by `python3 dev.py docs`. Each row is published for each",
+        f"level, which stands in front of its name: `{PREFIX}_container_…`, `{PREFIX}_pod_…`.",
         "",
         "| Level | What it is | Labels |",
         "|---|---|---|",
         "| `container` | a container, no sandbox | `namespace`, `pod`, `container`, `id` |",
         "| `pod` | the cgroup of a Kubernetes or Podman pod | `namespace`, `pod`, `uid` |",
-        "| `cgroup` | the root, slices (QoS tiers too), services and other cgroups | `cgroup` |",
+        "| `node` | the root cgroup | |",
+        "| `slice` | cgroups directly below the root | `cgroup` |",
+        "| `cgroup` | deeper ones with none of their kind below: services, QoS tiers | `cgroup` |",
+        "| `holder` | a container or pod that holds others, as in kind | `cgroup` |",
         "",
         "`id` is the first 12 digits of the container's ID, or its ID or cgroup name where that",
         "has another form. Where several cgroups claim one ID or UID it is the path. `namespace`,",
@@ -62,10 +65,10 @@ def metrics_page() -> str:
         "label that is not known is absent. Limits without a limit are `+Inf`. A sample is absent",
         "where the kernel does not give the number.",
         "",
-        "Sums: no container lies in another container, no pod in another pod, so a sum over a",
-        "`container` or a `pod` family counts nothing twice. The `cgroup` families are the tree",
-        "itself: each cgroup has one series, whose value mostly includes those below it. A sum",
-        "over `cgroup` is meaningful of cgroups that do not lie in one another.",
+        "Sums: within a level no cgroup lies in another, so the sum over a family counts nothing",
+        "twice. A slice between slices, such as a user's that has sessions below it, is therefore",
+        "not published but counted, and is in the JSON document with the level `between`:",
+        "[decision 7](decisions/0007-sums.md).",
         "",
         "## Collectors",
         "",
@@ -248,8 +251,8 @@ def test_metrics_named_in_documents_exist(repository: Path) -> None:
     known |= {f"{PREFIX}_{level.value}_limits" for level in Level}
     names = Counter({f"{own.family}{SUFFIX[own.kind]}" for own in (*OWN, *NAMESPACES)})
     for row in METRICS:
-        for level in ("container", "pod", "cgroup"):
-            names[f"{PREFIX}_{level}_{row.name}{SUFFIX[row.kind]}"] += 1
+        for level in Level:
+            names[f"{row.family(level)}{SUFFIX[row.kind]}"] += 1
     names.update(f"{name}_info" for name in known)
     names.update(ask.family for ask in DECLARED)
     for document in (

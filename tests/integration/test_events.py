@@ -78,7 +78,7 @@ def test_each_oom_kill_is_counted(serve: Serve, victims: Victims) -> None:
     They are told of by the cgroup around them, and so is the time of the last kill.
     """
     server = serve()
-    kills = "cgexporter_cgroup_oom_kills_total"
+    kills = "cgexporter_slice_oom_kills_total"
     assert eventually(lambda: value(server, kills, victims.parent) == 0.0, "the cgroup around")
     began = time.time()
     scraped = time.monotonic()
@@ -88,11 +88,11 @@ def test_each_oom_kill_is_counted(serve: Serve, victims: Victims) -> None:
         if time.monotonic() - scraped > INTERVAL_SECONDS:
             scraped = time.monotonic()
             seen.append(value(server, kills, victims.parent) or 0.0)
-    ended = time.time()
     # On v1 a kill that its cgroup did not live to tell is known half a second later.
     eventually(lambda: value(server, kills, victims.parent) == KILLS, f"{KILLS} kills")
+    ended = time.time()
     assert seen == sorted(seen)
-    last = value(server, "cgexporter_cgroup_last_oom_kill_timestamp_seconds", victims.parent)
+    last = value(server, "cgexporter_slice_last_oom_kill_timestamp_seconds", victims.parent)
     assert last is not None
     assert began < last <= ended
     # Nothing but the parent is left of them.
@@ -102,7 +102,7 @@ def test_each_oom_kill_is_counted(serve: Serve, victims: Victims) -> None:
 def test_each_refused_fork_is_counted(serve: Serve, victims: Victims) -> None:
     """A container that hits its limit of tasks and is gone before the next scrape is counted."""
     server = serve()
-    hits = "cgexporter_cgroup_pids_limit_hits_total"
+    hits = "cgexporter_slice_pids_limit_hits_total"
     assert eventually(lambda: value(server, hits, victims.parent) == 0.0, "the cgroup around")
     # A shell whose fork fails ends at once.
     forks = "for i in $(/bin/busybox seq 40); do /bin/busybox sleep 0.2 & done"

@@ -241,7 +241,7 @@ def test_filters(world: World) -> None:
 def test_the_host_if_asked(world: World) -> None:
     """The host's own network is published where it is asked for, and only there."""
     del world
-    mine = 'cgexporter_cgroup_network_sockets{cgroup="/"}'
+    mine = "cgexporter_node_network_sockets"
     assert mine not in samples(output("--once", "--format", "prom", "--collector.transport"))
     assert mine in samples(
         output("--once", "--format", "prom", "--collector.transport", "--network.host")

@@ -68,7 +68,7 @@ def test_prometheus_sees_throttling(
 def test_prometheus_learns_types(prometheus: Prometheus) -> None:
     """Prometheus knows type, unit and help of a family."""
     (metadata,) = eventually(
-        lambda: prometheus.metadata("cgexporter_cgroup_memory_current_bytes"), "metadata"
+        lambda: prometheus.metadata("cgexporter_slice_memory_current_bytes"), "metadata"
     )
     assert (metadata["type"], metadata["unit"]) == ("gauge", "bytes")
     assert metadata["help"].startswith("Memory charged to the cgroup")

@@ -5,6 +5,7 @@ practice. They are frozen for the comparison, so that counters stand still and m
 to the last digit.
 """
 
+import re
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -229,7 +230,8 @@ def test_each_container_is_one(trio: Trio) -> None:
         and (labels["cgroup"] in paths or trio.unique in labels["cgroup"])
     ]
     assert len(named) == len(trio.all)
-    assert not {labels.get("cgroup") for name, labels, _ in lines if "_cgroup_" in name} & paths
+    others = re.compile(r"cgexporter_(slice|cgroup|holder)_")
+    assert not {labels["cgroup"] for name, labels, _ in lines if others.match(name)} & paths
 
 
 def test_container_info(trio: Trio) -> None:
@@ -324,4 +326,5 @@ def test_host_without_containers(tmp_path: Path) -> None:
     assert seen.document(output("--once", "--format", "json", *flags))["containers"] == []
     lines = seen.samples(output("--once", "--format", "prom", *flags))
     published = {s.labels["level"]: s.value for s in lines if s.name == "cgexporter_published"}
-    assert published == {"container": 0, "pod": 0, "cgroup": 3}
+    levels = {"node": 1, "slice": 1, "cgroup": 1, "holder": 0}
+    assert published == {"container": 0, "pod": 0, **levels}

@@ -64,7 +64,7 @@ def test_levels(fixtures: Path) -> None:
     exporter.close()
     assert "cgexporter_pod_memory_current_bytes{" in page
     assert "cgexporter_container_memory_current_bytes{" not in page
-    assert "cgexporter_cgroup_memory_current_bytes{" not in page
+    assert "cgexporter_slice_memory_current_bytes{" not in page
     assert "cgexporter_container_cpu_usage_seconds_total{" in page
 
 
@@ -93,7 +93,7 @@ def test_each_collector_has_rows_and_a_switch(fixtures: Path) -> None:
     ("flag", "complaint"),
     [
         ("--collector.levels=nonsense=pod", "there is no collector 'nonsense'"),
-        ("--collector.levels=cpu=node", "'cpu=node' is not NAME=LEVEL[,LEVEL]"),
+        ("--collector.levels=cpu=machine", "'cpu=machine' is not NAME=LEVEL[,LEVEL]"),
         ("--collector.levels=cpu", "'cpu' is not NAME=LEVEL[,LEVEL]"),
         ("--metrics.names=other", "invalid choice: 'other'"),
         ("--collector.nonsense", "unrecognized arguments"),

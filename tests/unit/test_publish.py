@@ -172,7 +172,7 @@ def subjects(view: View) -> Iterator[tuple[Level, Cgroup, dict[str, str | None]]
     for pod in view.pods:
         yield Level.POD, pod.cgroup, {"uid": pod.uid}
     for cgroup in view.cgroups:
-        yield Level.CGROUP, cgroup, {"cgroup": cgroup.path}
+        yield Level.SLICE, cgroup, {"cgroup": cgroup.path}
 
 
 def samples(view: View, row: Metric, level: Level) -> Iterator[Sample]:
@@ -380,9 +380,9 @@ def test_page(form: Format) -> None:
     )
     assert 'cgexporter_container_memory_max_bytes{id="a1"} +Inf\n' in page
     assert (
-        f"# HELP cgexporter_cgroup_pids_events_max{total} Times the limit of tasks refused a "
-        f"fork.\n# TYPE cgexporter_cgroup_pids_events_max{total} counter\n"
-        'cgexporter_cgroup_pids_events_max_total{cgroup="/a"} 3\n'
+        f"# HELP cgexporter_slice_pids_events_max{total} Times the limit of tasks refused a "
+        f"fork.\n# TYPE cgexporter_slice_pids_events_max{total} counter\n"
+        'cgexporter_slice_pids_events_max_total{cgroup="/a"} 3\n'
     ) in page
     assert "EOF" not in page
     assert page.count("# TYPE") == page.count("# HELP") == 4
@@ -393,7 +393,7 @@ def test_no_value_no_sample(form: Format) -> None:
     """What is absent has no sample, and a family without samples has no header."""
     cgroup = Cgroup("/a", 1, leaf=True, cpu=Cpu(usage_seconds=1.5), memory=Memory(), io=())
     page = render(view_of(cgroups=[cgroup, Cgroup("/b", 2, leaf=True)]), form)
-    assert values_of(page) == {'cgexporter_cgroup_cpu_usage_seconds_total{cgroup="/a"}': "1.5"}
+    assert values_of(page) == {'cgexporter_slice_cpu_usage_seconds_total{cgroup="/a"}': "1.5"}
     assert page.count("# HELP") == 1
     assert render(view_of(), form) == ""
 
@@ -482,8 +482,8 @@ def test_devices() -> None:
     cgroup = Cgroup("/a", 1, leaf=True, io=(DeviceIo("8:0", 1), DeviceIo("8:16", 2)))
     page = render(view_of(cgroups=[cgroup], devices={"8:0": "sda"}))
     assert values_of(page) == {
-        'cgexporter_cgroup_io_read_bytes_total{cgroup="/a",device="sda"}': "1",
-        'cgexporter_cgroup_io_read_bytes_total{cgroup="/a",device="8:16"}': "2",
+        'cgexporter_slice_io_read_bytes_total{cgroup="/a",device="sda"}': "1",
+        'cgexporter_slice_io_read_bytes_total{cgroup="/a",device="8:16"}': "2",
     }
 
 
@@ -526,15 +526,16 @@ def test_container_id_without_runtime() -> None:
 def test_levels(level: Level) -> None:
     """Only the wanted levels are published, info families too."""
     cgroup = Cgroup("/a", 1, leaf=True, pids=Pids(current=1))
-    view = view_of(
-        [container(cgroup)],
-        [Pod(replace(cgroup, path="/b"), POD, "u")],
-        [replace(cgroup, path="/c")],
+    outer = replace(cgroup, path="/d")
+    rest = [replace(cgroup, path=path) for path in ("/", "/c", "/c/c")]
+    view = replace(
+        view_of([container(cgroup)], [Pod(replace(cgroup, path="/b"), POD, "u")], [*rest, outer]),
+        holding=frozenset({"/d"}),
     )
     page = Publisher(levels=[level]).render(view, Format.TEXT)
     assert all(name.startswith(f"cgexporter_{level.value}_") for name in values_of(page))
     assert f"cgexporter_{level.value}_pids_current" in page
-    assert ("_info" in page) is (level is not Level.CGROUP)
+    assert ("_info" in page) is (level in (Level.CONTAINER, Level.POD))
 
 
 @pytest.mark.parametrize("row", METRICS, ids=lambda row: row.name)
@@ -544,7 +545,7 @@ def test_one_row(row: Metric) -> None:
     section = MAKE[row.section](values)
     cgroup = replace(Cgroup("/a", 1, leaf=True), **{row.section: section})  # type: ignore[arg-type]
     view = view_of(cgroups=[cgroup])
-    if Level.CGROUP not in row.levels:
+    if Level.SLICE not in row.levels:
         view = view_of(pods=[Pod(cgroup, POD, "1")])
     page = Publisher([row]).render(view, Format.TEXT)
     value = values[FIELDS[row.section].index(row.attribute)]

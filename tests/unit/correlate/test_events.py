@@ -163,8 +163,8 @@ def test_a_pod_that_comes_and_goes(host: Host) -> None:
     host.remove(other)
     host.settled()
     text = host.page()
-    assert value(text, 'cgexporter_cgroup_oom_kills_total{cgroup="/kubepods"}') == 2
-    assert value(text, 'cgexporter_cgroup_oom_kills_total{cgroup="/"}') == 0
+    assert value(text, 'cgexporter_slice_oom_kills_total{cgroup="/kubepods"}') == 2
+    assert value(text, "cgexporter_node_oom_kills_total") == 0
 
 
 def test_without_a_watcher_there_is_nothing_to_tell(host: Host) -> None:
