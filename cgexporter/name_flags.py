@@ -84,7 +84,8 @@ def add(names: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         help="one more place of state files, asked first; a part may have a * for any name. runc, "
-        "crun: the runtime's --root; containerd: its state directory; docker: the data root; "
+        "crun: the runtime's --root; containerd: its state directory; containerd-root: its root; "
+        "docker: the data root; "
         "storage: Podman's or CRI-O's storage root; may be repeated",
     )
     names.add_argument(

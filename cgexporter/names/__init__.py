@@ -71,7 +71,8 @@ class Source(Protocol):
 
     Attributes:
         name: in metrics and logs.
-        live: what it tells changes, so that it is asked in each round, for pods too.
+        live: what it tells changes, so that it is asked in each round.
+        pods: it knows pods too.
         hint: what lets it read what it is denied.
         runtimes: whose containers it knows; empty where it may know any.
         last_resort: not asked where name and image are known already.
@@ -83,6 +84,10 @@ class Source(Protocol):
 
     @property
     def live(self) -> bool:  # noqa: D102
+        ...
+
+    @property
+    def pods(self) -> bool:  # noqa: D102
         ...
 
     @property
@@ -118,6 +123,7 @@ class FileSource:
     """A source that reads files of the host, and asks once for each container."""
 
     live: ClassVar[bool] = False
+    pods: ClassVar[bool] = False
     last_resort: ClassVar[bool] = True
     runtimes: ClassVar[frozenset[str]] = frozenset()
 

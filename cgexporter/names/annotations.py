@@ -24,7 +24,12 @@ _KEYS = {
     "compose_service": ("com.docker.compose.service", "io.podman.compose.service"),
 }
 _SHARED = ("name", "namespace", "image")
-_TYPES = (_CRI + "container-type", _CRIO + "ContainerType", "io.kubernetes.docker.type")
+_TYPES = (
+    _CRI + "container-type",
+    "io.cri-containerd.kind",
+    _CRIO + "ContainerType",
+    "io.kubernetes.docker.type",
+)
 _RESTARTS = "io.kubernetes.container.restartCount"
 _MANAGER = "io.container.manager"
 _MANAGERS = {"libpod": "podman", "cri-o": "cri-o"}

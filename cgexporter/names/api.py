@@ -44,6 +44,7 @@ class Api(ServerSource):
 
     name: ClassVar = "api"
     live: ClassVar = True
+    pods: ClassVar = True
     last_resort: ClassVar = False
     runtimes: ClassVar = frozenset[str]()
     hint: ClassVar = "give its token the rights list and watch on pods"

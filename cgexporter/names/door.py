@@ -10,13 +10,16 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from cgexporter.kernel import Missing
+from cgexporter.names.bolt import Bucket, look
 from cgexporter.names.pick import Picked, Shape, pick
 from cgexporter.parse.formats import ParseError
 
+T = TypeVar("T")
 _WALK = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -76,12 +79,13 @@ class Door:
                 self.denied.add(path)
             return Missing.DENIED
         if exc.errno in _REFUSED:
-            self._problem(path, _IS_LINK)
+            self.problem(path, _IS_LINK)
             return Missing.UNSUPPORTED
-        self._problem(path, exc.strerror or str(exc))
+        self.problem(path, exc.strerror or str(exc))
         return Missing.UNSUPPORTED
 
-    def _problem(self, path: str, why: str) -> None:
+    def problem(self, path: str, why: str) -> None:
+        """Note what went wrong with a file."""
         if len(self.problems) < _MAX_PROBLEMS:
             self.problems[path] = why
 
@@ -95,7 +99,7 @@ class Door:
             except OSError as exc:
                 return self._reason(exc, path)
         if len(names) > _MAX_NAMES:
-            self._problem(path, f"more than {_MAX_NAMES} names: the others are not looked at")
+            self.problem(path, f"more than {_MAX_NAMES} names: the others are not looked at")
         return names[:_MAX_NAMES]
 
     def listed(self, path: str) -> frozenset[str]:
@@ -136,34 +140,50 @@ class Door:
 
         It is read into one buffer of its size, so that no copy of it is left in memory.
         """
-        directory, _, name = path.rpartition("/")
-        with self._at(directory) as fd:
-            content = fd if isinstance(fd, Missing) else self._content(fd, name, path, max_bytes)
+        with self.opened(path) as fd:
+            content = fd if isinstance(fd, Missing) else self._content(fd, path, max_bytes)
         try:
             yield content
         finally:
             if isinstance(content, bytearray):
                 wipe(content)
 
-    def _content(self, dir_fd: int, name: str, path: str, max_bytes: int) -> bytearray | Missing:
+    def _content(self, fd: int, path: str, max_bytes: int) -> bytearray | Missing:
+        try:
+            size = os.fstat(fd).st_size
+            if size > max_bytes:
+                self.problem(path, f"not a regular file of at most {max_bytes} bytes")
+                return Missing.UNSUPPORTED
+            return _read(fd, size)
+        except OSError as exc:
+            return self._reason(exc, path)
+
+    @contextlib.contextmanager
+    def opened(self, path: str) -> Iterator[int | Missing]:
+        """Open a regular file for the time of a `with` block."""
+        directory, _, name = path.rpartition("/")
+        with self._at(directory) as dir_fd:
+            fd = dir_fd if isinstance(dir_fd, Missing) else self._open(dir_fd, name, path)
+        try:
+            yield fd
+        finally:
+            if not isinstance(fd, Missing):
+                os.close(fd)
+
+    def _open(self, dir_fd: int, name: str, path: str) -> int | Missing:
         try:
             # Opening a device or FIFO may do something, so look before.
             if not stat.S_ISREG(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode):
-                self._problem(path, "not a regular file")
+                self.problem(path, "not a regular file")
                 return Missing.UNSUPPORTED
             fd = os.open(name, _READ, dir_fd=dir_fd)
         except OSError as exc:
             return self._reason(exc, path)
-        try:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode) or found.st_size > max_bytes:
-                self._problem(path, f"not a regular file of at most {max_bytes} bytes")
-                return Missing.UNSUPPORTED
-            return _read(fd, found.st_size)
-        except OSError as exc:
-            return self._reason(exc, path)
-        finally:
-            os.close(fd)
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+        os.close(fd)
+        self.problem(path, "not a regular file")
+        return Missing.UNSUPPORTED
 
     def pick(self, path: str, shape: Shape, max_bytes: int = _MAX_BYTES) -> Picked:
         """What a shape picks of a JSON file; None where there is none or it has no such form."""
@@ -173,16 +193,27 @@ class Door:
             try:
                 return pick(data, shape)
             except ParseError as exc:
-                self._problem(path, str(exc))
+                self.problem(path, str(exc))
+                return None
+
+    def bolt(self, path: str, visit: Callable[[Bucket], T]) -> T | None:
+        """What `visit` returns of a bolt database; None where there is none or it is damaged."""
+        with self.opened(path) as fd:
+            if isinstance(fd, Missing):
+                return None
+            try:
+                return look(lambda offset, size: _read(fd, size, offset), visit)
+            except (ParseError, OSError) as exc:
+                self.problem(path, str(exc))
                 return None
 
 
-def _read(fd: int, size: int) -> bytearray:
+def _read(fd: int, size: int, offset: int = 0) -> bytearray:
     """Read up to `size` bytes; what is appended meanwhile is left for the next time."""
     buffer = bytearray(size)
     filled = 0
     with memoryview(buffer) as view:
-        while filled < size and (count := os.readv(fd, [view[filled:]])):
+        while filled < size and (count := os.preadv(fd, [view[filled:]], offset + filled)):
             filled += count
     if filled < size:
         del buffer[filled:]

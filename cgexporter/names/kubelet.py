@@ -32,6 +32,7 @@ class Kubelet(ServerSource):
 
     name: ClassVar = "kubelet"
     live: ClassVar = True
+    pods: ClassVar = True
     last_resort: ClassVar = False
     runtimes: ClassVar = frozenset[str]()
     hint: ClassVar = "give its token the right nodes/pods"

@@ -308,7 +308,7 @@ def _may_tell(source: Source, entry: _Entry) -> bool:
         return False
     if source.last_resort and entry.known:
         return False
-    return source.live or not entry.want.is_pod
+    return source.pods or not entry.want.is_pod
 
 
 def _claim(want: Wanted) -> _Claim:

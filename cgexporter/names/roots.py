@@ -11,6 +11,7 @@ from cgexporter.names.door import Door
 # A "*" stands for any name: a containerd namespace, a user. containerd's shim keeps runc's state
 # in one place whatever containerd's own state directory is.
 _TASKS = "io.containerd.runtime.v2.task/*"
+_METADATA = "io.containerd.metadata.v1.bolt"
 _STORAGE = ("/var/lib/containers/storage", "/run/containers/storage")
 DEFAULTS: Mapping[str, Sequence[str]] = {
     "runc": (
@@ -27,6 +28,13 @@ DEFAULTS: Mapping[str, Sequence[str]] = {
         f"/run/k0s/containerd/{_TASKS}",
         f"/var/snap/microk8s/common/run/containerd/{_TASKS}",
     ),
+    "containerd-root": (
+        f"/var/lib/containerd/{_METADATA}",
+        f"/var/lib/rancher/k3s/agent/containerd/{_METADATA}",
+        f"/var/lib/k0s/containerd/{_METADATA}",
+        f"/var/snap/microk8s/common/var/lib/containerd/{_METADATA}",
+        f"/home/*/.local/share/containerd/{_METADATA}",
+    ),
     "docker": (
         "/var/lib/docker",
         "/var/snap/docker/common/var-lib-docker",
@@ -37,9 +45,20 @@ DEFAULTS: Mapping[str, Sequence[str]] = {
         "/home/*/.local/share/containers/storage/*-containers",
         "/run/user/*/containers/*-containers",
     ),
+    "libpod": (
+        "/var/lib/containers/storage/libpod",
+        "/home/*/.local/share/containers/storage/libpod",
+    ),
 }
 # What a directory given by --identity.state-root is completed with.
-SUFFIXES = {"containerd": f"/{_TASKS}", "storage": "/*-containers"}
+SUFFIXES = {
+    "containerd": f"/{_TASKS}",
+    "containerd-root": f"/{_METADATA}",
+    "storage": "/*-containers",
+    "libpod": "/libpod",
+}
+# Whose directories are looked into as well.
+ALSO = {"libpod": "storage"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from cgexporter.hierarchies import Hierarchies
 from cgexporter.names import Source
 from cgexporter.names.bundle import Bundle
+from cgexporter.names.containerd import Containerd
 from cgexporter.names.docker import Docker
 from cgexporter.names.door import Door
+from cgexporter.names.libpod import Libpod
 from cgexporter.names.logs import Logs
 from cgexporter.names.resolver import Resolver
-from cgexporter.names.roots import DEFAULTS, SUFFIXES
+from cgexporter.names.roots import ALSO, DEFAULTS, SUFFIXES
 from cgexporter.names.state import State
 from cgexporter.names.storage import Storage
 
@@ -27,7 +29,7 @@ class IdentityError(Exception):
 IN_CLUSTER = "in-cluster"
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 SOCKETS = ("docker", "podman", "cri-o")
-STATE_KINDS = tuple(DEFAULTS)
+STATE_KINDS = tuple(kind for kind in DEFAULTS if kind not in ALSO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,11 @@ def _files(identity: Identity, hierarchies: Hierarchies) -> list[Source]:
     if identity.state:
         roots = {
             kind: [
-                *(path + SUFFIXES.get(kind, "") for k, path in identity.state_roots if k == kind),
+                *(
+                    path + SUFFIXES.get(kind, "")
+                    for given, path in identity.state_roots
+                    if given == ALSO.get(kind, kind)
+                ),
                 *defaults,
             ]
             for kind, defaults in DEFAULTS.items()
@@ -91,7 +97,9 @@ def _files(identity: Identity, hierarchies: Hierarchies) -> list[Source]:
             State(Door(identity.root), roots["runc"], roots["crun"], labels, prefixes),
             Bundle(Door(identity.root), roots["containerd"], roots["storage"], labels),
             Docker(Door(identity.root), roots["docker"], labels),
+            Libpod(Door(identity.root), roots["libpod"], labels),
             Storage(Door(identity.root), roots["storage"]),
+            Containerd(Door(identity.root), roots["containerd-root"], labels),
         ]
     return sources
 

@@ -43,6 +43,7 @@ class Socket(ServerSource):
     """
 
     live: ClassVar = False
+    pods: ClassVar = False
     last_resort: ClassVar = True
     hint: ClassVar = "run as a user who may use the socket"
 

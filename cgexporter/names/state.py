@@ -125,7 +125,7 @@ class State(FileSource):
         facts = annotations.read(pairs, self._labels)
         runtime = facts.runtime or _runtime(root.path, bundle, "runc" if is_runc else "crun")
         name = facts.name
-        if name is None and not facts.sandbox and not _HEX_ID.fullmatch(id_):
+        if name is None and not facts.sandbox and not is_hex_id(id_):
             name = id_  # who starts runc, crun or ctr by hand chooses the ID: it is the name
         facts = replace(facts, container_id=id_, runtime=runtime, name=name)
         return _State(facts, frozenset(self._paths(picked)), root.maker)
@@ -140,6 +140,11 @@ class State(FileSource):
         yield path
         for prefix in self._prefixes:
             yield prefix + path
+
+
+def is_hex_id(id_: str) -> bool:
+    """Whether a program made an ID up, so that it is nobody's name."""
+    return _HEX_ID.fullmatch(id_) is not None
 
 
 def _cgroup_paths(by_controller: Mapping[str, str]) -> Iterator[str]:

@@ -51,8 +51,8 @@ class Lab:
             "elsewhere": docker.start("elsewhere", f"--cgroup-parent=/{self.parent}"),
             "pod-less": podman.start("pod-less", *env),
         }
-        podman.podman("pod", "create", "--name", "lab-pod", "--infra=false")
-        self.ids["in-pod"] = podman.start("in-pod", "--pod", "lab-pod")
+        self.pod = podman.start_pod("lab-pod", "--label=team=p")
+        self.ids["in-pod"] = podman.start("in-pod", "--pod", "lab-pod", "--label=team=b", *env)
         self.ctr = f"ctr-{os.getpid()}"
         docker.start_with_ctr(self.ctr)
         self.runc, self.runc_root = f"byhand-{os.getpid()}", home / "runc"
@@ -64,6 +64,7 @@ class Lab:
         roots = {
             "docker": [self.docker.data],
             "containerd": [self.docker.containerd_state],
+            "containerd-root": [self.docker.containerd_root],
             "storage": [self.podman.root],
             "runc": [
                 *(self.runc_root, self.docker.exec / "runtime-runc/moby"),
@@ -108,12 +109,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 def once(flags: Sequence[str], prefix: Sequence[str] = ()) -> list[Mapping[str, Any]]:
     """All containers of this host, as JSON."""
+    containers: list[Mapping[str, Any]] = document(flags, prefix)["containers"]
+    return containers
+
+
+def document(flags: Sequence[str], prefix: Sequence[str] = ()) -> Mapping[str, Any]:
+    """This host, as JSON."""
     command = [*prefix, sys.executable, "-m", "cgexporter", "--once", "--format", "json", *flags]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert SECRET not in done.stdout + done.stderr
-    containers: list[Mapping[str, Any]] = json.loads(done.stdout)["containers"]
-    return containers
+    found: Mapping[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def by_name(containers: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
@@ -135,8 +142,20 @@ def test_names_from_state(lab: Lab, prefix: Sequence[str]) -> None:
     assert found["in-pod"]["image"] == "localhost/lab:1"
     assert {found[name]["runtime"] for name in ("shop-web-1", "elsewhere")} == {"docker"}
     assert {found[name]["runtime"] for name in ("pod-less", "in-pod")} == {"podman"}
+    assert found["in-pod"]["pod"] == "lab-pod"
+    assert found["in-pod"]["labels"] == {"team": "b"}
     assert found[lab.ctr]["runtime"] == "containerd"
+    assert found[lab.ctr]["image"] == "docker.io/library/lab:1"
+    assert found[lab.ctr]["labels"] == {"team": "c"}
     assert found[lab.runc]["runtime"] == "runc"
+
+
+def test_names_of_pods_from_state(lab: Lab) -> None:
+    """Podman's pod goes by its name and has its labels, without the socket."""
+    pods = document([*lab.state, "--identity.labels=team"], WITHOUT_CAPABILITIES)["pods"]
+    (pod,) = (pod for pod in pods if pod.get("pod") == "lab-pod")
+    assert pod["labels"] == {"team": "p"}
+    assert pod["uid"] == lab.pod
 
 
 def test_names_from_sockets(lab: Lab) -> None:

@@ -11,7 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # Where nobody may raise limits, Podman's own ulimits fail.
-_ULIMITS = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
+_LIMITS = """\
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+netns = "none"
+"""
 _PATIENCE_SECONDS = 60.0
 
 
@@ -76,11 +80,12 @@ class Docker:
         self.socket = home / "docker.sock"
         self.data, self.exec = home / "data", home / "exec"
         self.containerd_state = home / "containerd-state"
+        self.containerd_root = home / "containerd"
         self.runc_root = home / "ctr-runc"
         self._containerd = home / "containerd.sock"
         self._parent = f"/cgx-{os.getpid()}"
         (home / "containerd.toml").write_text(
-            f'version = 2\nroot = "{home}/containerd"\nstate = "{self.containerd_state}"\n'
+            f'version = 2\nroot = "{self.containerd_root}"\nstate = "{self.containerd_state}"\n'
             f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
             f'[grpc]\naddress = "{self._containerd}"\n'
         )
@@ -117,7 +122,8 @@ class Docker:
         self.ctr("images", "import", self.home / "lab.tar")
         image = "docker.io/library/lab:1"
         self.ctr(
-            *("run", "-d", "--runc-root", self.runc_root, "--env", "SECRET=x", image, name),
+            *("run", "-d", "--runc-root", self.runc_root, "--env", "SECRET=x"),
+            *("--label", "team=c", image, name),
             *("/bin/sleep", "1000"),
         )
 
@@ -138,8 +144,10 @@ class Podman:
     def __init__(self, home: Path, daemons: Daemons, image: Path) -> None:
         self.root, self.socket = home / "storage", home / "podman.sock"
         self.runc_root = home / "runc"
+        (home / "containers.conf").write_text(_LIMITS)
         self._command: Sequence[str | Path] = (
-            *("podman", "--root", self.root, "--runroot", home / "run"),
+            *("env", f"CONTAINERS_CONF={home}/containers.conf", "podman"),
+            *("--root", self.root, "--runroot", home / "run"),
             *("--cgroup-manager=cgroupfs", "--runtime=runc"),
             *("--runtime-flag", f"root={self.runc_root}", "--events-backend=none"),
         )
@@ -155,9 +163,18 @@ class Podman:
     def start(self, name: str, *options: str) -> str:
         """Start a container; returns its ID."""
         return self.podman(
-            *("run", "-d", "--name", name, *_ULIMITS, "--network", "none", *options),
+            *("run", "-d", "--name", name, *options),
             *("localhost/lab:1", "/bin/sleep", "1000"),
         ).splitlines()[-1]
+
+    def start_pod(self, name: str, *options: str) -> str:
+        """Start a pod with an infra container, and so with a cgroup; returns its ID."""
+        made = self.podman(
+            *("pod", "create", "--name", name, "--network", "none"),
+            *("--infra-image", "localhost/lab:1", "--infra-command", "/bin/sleep 1000", *options),
+        )
+        self.podman("pod", "start", name)
+        return made.splitlines()[-1]
 
     def close(self) -> None:
         """Remove all containers and pods."""

@@ -10,6 +10,7 @@ from typing import Any
 from cgexporter.correlate.identity import Container, View
 from cgexporter.exporter import Exporter, Settings
 from cgexporter.names.settings import Identity
+from tests.tools.bolt import Tree, database
 
 _MOUNTINFO = "31 22 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
 _SECRET = "DB_PASSWORD=must-not-be-kept"
@@ -112,6 +113,19 @@ class Host:
                 "linux": {"cgroupsPath": cgroup},
             },
         )
+
+    def containerd(self, namespaces: Mapping[str, Tree]) -> Path:
+        """Write containerd's database: containers by namespace and ID."""
+        tree: Tree = {"v1": {name: {"containers": its} for name, its in namespaces.items()}}
+        file = self.write("/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db", "")
+        file.write_bytes(database(tree))
+        return file
+
+    def libpod(self, tree: Tree) -> Path:
+        """Write Podman's database."""
+        file = self.write("/var/lib/containers/storage/libpod/bolt_state.db", "")
+        file.write_bytes(database(tree))
+        return file
 
     def exporter(self, **identity: Any) -> Exporter:
         """An exporter of this host, with all that needs no server."""

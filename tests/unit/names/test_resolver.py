@@ -25,6 +25,7 @@ class Fake:
 
     name: ClassVar = "fake"
     live: ClassVar = False
+    pods: ClassVar = False
     hint: ClassVar = "be kind"
     last_resort: ClassVar = False
     runtimes: ClassVar = frozenset[str]()

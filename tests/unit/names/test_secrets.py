@@ -1,5 +1,6 @@
 """No value of a container's environment is in memory or output after a source was read."""
 
+import json
 import secrets
 import subprocess
 import sys
@@ -30,6 +31,25 @@ def planted(directory: Path) -> tuple[Host, bytes]:
         state = host.runc("/run/runc", f"mine-{number}", f"/runc-mine-{number}.scope")
         host.cgroup(f"/runc-mine-{number}.scope")
         state.write_text(state.read_text().replace("must-not-be-kept", secret))
+    env_of = json.dumps({"spec": {"process": {"env": env}}, "labels": {"team": "a"}})
+    host.libpod(
+        {"ctr": {hex_id(f"p{number}"): {"config": env_of} for number in range(20)}, "pod": {}}
+    )
+    for number in range(20):
+        host.cgroup(f"/default/ctr-{number}", 100 + number)
+        host.process(100 + number)
+    host.containerd(
+        {
+            "default": {
+                f"ctr-{number}": {
+                    "image": "lab:1",
+                    "spec": f"env {secret}",
+                    "labels": {"s": secret},
+                }
+                for number in range(20)
+            }
+        }
+    )
     host.write(
         "/var/lib/containers/storage/overlay-containers/containers.json",
         [{"id": hex_id(f"p{number}"), "names": [f"p{number}"]} for number in range(20)],
@@ -52,6 +72,7 @@ def test_memory_of_a_server(tmp_path: Path) -> None:
         page = server.eventually(lambda page: "cgexporter_identity_unresolved 0.0" in page)
         assert "cgexporter_identity_unresolved 0.0" in page
         assert 'container="planted-19"' in page
+        assert 'container="ctr-19"' in page
         found = name = 0
         for piece in server.memory():
             found += piece.count(secret)

@@ -1,15 +1,25 @@
 """What each runtime's files tell."""
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from cgexporter.correlate.facts import NOTHING
+from cgexporter.correlate.identity import View
 from cgexporter.publish import container_info
+from tests.tools.bolt import Tree
 from tests.tools.hosts import Host, container, docker, hex_id
 
 UID = "65d065af-ae73-47db-b13a-2485901d6eb7"
 POD = f"/kubepods.slice/kubepods-pod{UID.replace('-', '_')}.slice"
+
+
+def container_of(image: str, **labels: str) -> Tree:
+    """A container in containerd's database."""
+    return {"image": image, "labels": labels, "spec": "env SECRET=x"}
 
 
 @pytest.fixture
@@ -201,6 +211,139 @@ def test_podman(host: Host) -> None:
     (found,) = view.containers
     assert (found.name, found.facts.image, found.runtime) == ("app", "lab:1", "podman")
     assert [s.cgroup.path for s in view.sandboxes] == [f"{pod}/libpod-{infra}.scope"]
+
+
+def test_ctr(host: Host) -> None:
+    """A container that ctr started has its image and labels from containerd's database."""
+    host.cgroup("/default/web", 7)
+    host.process(7)
+    host.cgroup("/other/web", 8)
+    host.process(8)
+    host.containerd(
+        {
+            "default": {"web": container_of("lab:1", team="a"), "old": container_of("lab:0")},
+            "moby": {"web": container_of("lab:2")},
+        }
+    )
+    view = host.view(labels=frozenset({"team"}))
+    found = container(view, "/default/web")
+    assert (found.name, found.facts.image, found.runtime) == ("web", "lab:1", "containerd")
+    assert found.facts.labels == {"team": "a"}
+    assert container(view, "/other/web").facts == NOTHING
+
+
+def test_one_id_in_two_namespaces(host: Host) -> None:
+    """Where two containers have an ID and no path tells which it is, neither is told."""
+    path = f"/system.slice/nerdctl-{hex_id('n')}.scope"
+    host.cgroup(path)
+    host.containerd({"a": {hex_id("n"): container_of("lab:1")}})
+    assert container(host.view(), path).facts.image == "lab:1"
+    one = {hex_id("n"): container_of("lab:1")}
+    host.containerd({"a": one, "b": one})
+    assert container(host.view(), path).facts.image is None
+
+
+def test_a_damaged_database(host: Host) -> None:
+    """It costs the names in it, and is counted; other sources go on."""
+    host.cgroup("/default/web", 7)
+    host.process(7)
+    host.cgroup(docker("mine"))
+    host.docker(hex_id("mine"), "mine")
+    host.containerd({"default": {"web": container_of("lab:1")}}).write_bytes(b"x" * 9000)
+    exporter = host.exporter()
+    view = exporter.name(exporter.look())
+    exporter.close()
+    assert container(view, "/default/web").name is None
+    assert container(view, docker("mine")).name == "mine"
+    assert exporter.resolver.status.errors["containerd"] == 1
+
+
+POD_CONFIG = {"id": hex_id("pod"), "name": "shop", "labels": {"team": "a"}}
+
+
+def podman_pod(host: Host) -> tuple[str, str]:
+    """A pod of one container, as systemd has them; their paths."""
+    pod = f"/machine.slice/machine-libpod_pod_{hex_id('pod')}.slice"
+    app = f"{pod}/libpod-{hex_id('app')}.scope"
+    host.cgroup(f"{app}/container")
+    return pod, app
+
+
+def check_podman_pod(host: Host, pod: str, app: str) -> View:
+    """Check its names."""
+    view = host.view(labels=frozenset({"team"}))
+    (found,) = view.pods
+    assert (found.cgroup.path, found.facts.pod, found.facts.labels) == (pod, "shop", {"team": "a"})
+    assert container(view, app).facts.pod == "shop"
+    return view
+
+
+def test_podman_4(host: Host) -> None:
+    """Podman up to 4 keeps pods, and containers' names, images and labels in a bolt database."""
+    pod, app = podman_pod(host)
+    labels = {"team": "b", "io.kubernetes.pod.name": "forged", "io.podman.compose.project": "p"}
+    spec = {"process": {"env": ["SECRET=x"]}}
+    config = {"spec": spec, "name": "app", "rootfsImageName": "lab:1", "labels": labels}
+    infra = {"spec": spec, "name": "x-infra", "isInfra": True}
+    host.cgroup(f"{pod}/libpod-{hex_id('infra')}.scope")
+    of_pod = {"pod-id": hex_id("pod")}
+    host.libpod(
+        {
+            "ctr": {
+                hex_id("app"): {"config": json.dumps(config), **of_pod},
+                hex_id("infra"): {"config": json.dumps(infra), **of_pod},
+            },
+            "pod": {hex_id("pod"): {"config": json.dumps(POD_CONFIG)}},
+        }
+    )
+    found = container(check_podman_pod(host, pod, app), app)
+    assert (found.name, found.facts.image, found.runtime) == ("app", "lab:1", "podman")
+    assert found.facts.labels == {"team": "b"}
+    assert found.facts.compose_project == "p"
+    assert [s.cgroup.path for s in host.view().sandboxes] == [
+        f"{pod}/libpod-{hex_id('infra')}.scope"
+    ]
+
+
+def sql(host: Host, statements: str) -> None:
+    """Make a `db.sql`."""
+    file = host.write("/var/lib/containers/storage/libpod/db.sql", "")
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.executescript(statements)
+
+
+def test_podman_5(host: Host) -> None:
+    """Podman 5 keeps them in SQLite: libpod/sqlite_state_internal.go."""
+    pod, app = podman_pod(host)
+    sql(
+        host,
+        "CREATE TABLE PodConfig (ID TEXT PRIMARY KEY NOT NULL, Name TEXT UNIQUE NOT NULL,"
+        " JSON TEXT NOT NULL);"
+        f"INSERT INTO PodConfig VALUES ('{hex_id('pod')}', 'shop', '{json.dumps(POD_CONFIG)}');",
+    )
+    check_podman_pod(host, pod, app)
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        """CREATE VIEW PodConfig AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+        SELECT i AS ID, i AS Name, '' AS JSON FROM n;""",
+        """CREATE TABLE Other (Secret); CREATE VIEW PodConfig AS
+        SELECT Secret AS ID, Secret AS Name, '' AS JSON FROM Other;""",
+        "CREATE TABLE Other (ID);",
+    ],
+    ids=["endless", "view", "no table"],
+)
+def test_hostile_sqlite(host: Host, statements: str) -> None:
+    """A database of another form tells nothing and takes no time."""
+    podman_pod(host)
+    sql(host, statements)
+    exporter = host.exporter()
+    (found,) = exporter.name(exporter.look()).pods
+    exporter.close()
+    assert found.facts.pod is None
+    assert exporter.resolver.status.errors["libpod"] == 1
 
 
 def test_nobody_hides_outside_of_a_pod(host: Host) -> None:
