@@ -969,6 +969,20 @@ NAMESPACES: tuple[Own, ...] = (
         ("interface", "host_interface", "bridge"),
         "Where a network interface of the pod ends on the host.",
     ),
+    Own(
+        "container_published_port",
+        Kind.INFO,
+        "",
+        ("host_ip", "host_port", "port", "protocol"),
+        "A port of the host that leads to one of the container, where a source of names tells.",
+    ),
+    Own(
+        "pod_published_port",
+        Kind.INFO,
+        "",
+        ("host_ip", "host_port", "port", "protocol"),
+        "A port of the host that leads to one of the pod, where its sandbox has it.",
+    ),
     Own("node_namespaces", GAUGE, "", ("kind",), "Namespaces that the host has."),
     Own(
         "node_namespaces_without_container",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from cgexporter.correlate.facts import Port
 from cgexporter.correlate.identity import View
 from cgexporter.metrics import NAMESPACES, Kind
 from cgexporter.publish import (
@@ -28,7 +29,7 @@ class Facts:
         """The families, without ``# EOF``."""
         ends = [(n.owner, n.ends) for n in view.networks.values() if n.ends]
         names = [container_pairs(c) for c in view.containers] if ends else []
-        of = (view.namespaces, ends, names, form)
+        of = (view.namespaces, ends, names, form, list(_ports(view)))
         if self._of is None or of[0] is not self._of[0] or of[1:] != self._of[1:]:  # type: ignore[index]
             self._of = of
             self._text = "".join(_families(view, form))
@@ -70,12 +71,33 @@ def _values(view: View) -> Mapping[str, Samples]:
             view, {c.cgroup.path: container_pairs(c) for c in view.containers}
         ),
         "pod_interface": _ends(view, {pod.cgroup.path: pod_pairs(pod) for pod in view.pods}),
+        "container_published_port": [
+            (pairs, 1) for level, pairs in _ports(view) if level == "container"
+        ],
+        "pod_published_port": [(pairs, 1) for level, pairs in _ports(view) if level == "pod"],
         "node_namespaces": [((("kind", kind),), count.total) for kind, count in counts],
         "node_namespaces_without_container": [
             ((("kind", kind),), count.without_container) for kind, count in counts
         ],
         "node_namespaces_mounted": [((("kind", kind),), count.mounted) for kind, count in counts],
     }
+
+
+def _ports(view: View) -> Iterator[tuple[str, Pairs]]:
+    """Published ports; those of a sandbox are its pod's."""
+    for container in view.containers:
+        if container.facts.ports:
+            pairs = container_pairs(container)
+            yield from (("container", _of(pairs, port)) for port in container.facts.ports)
+    pods = {pod.cgroup.path: pod for pod in view.pods}
+    for sandbox in view.sandboxes:
+        if sandbox.facts.ports and (pod := pods.get(sandbox.place.pod_path or "")):
+            pairs = pod_pairs(pod)
+            yield from (("pod", _of(pairs, port)) for port in sandbox.facts.ports)
+
+
+def _of(pairs: Pairs, port: Port) -> Pairs:
+    return (*pairs, *((name, str(value)) for name, value in zip(port._fields, port, strict=True)))
 
 
 def _ends(view: View, owners: Mapping[str, Pairs]) -> Samples:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 # A cgroup: its path and inode.
 Key = tuple[str, int]
@@ -19,6 +20,22 @@ class Declared:
     cpu_limit_cores: float | None = None
     memory_request_bytes: float | None = None
     memory_limit_bytes: float | None = None
+
+
+class Port(NamedTuple):
+    """A published port: who connects to it on the host reaches the container.
+
+    Attributes:
+        host_ip: where it is listened on; "" where that is not said.
+        host_port: on the host.
+        port: in the container.
+        protocol: "tcp", "udp" or "sctp".
+    """
+
+    host_ip: str
+    host_port: int
+    port: int
+    protocol: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +57,7 @@ class Facts:
     compose_project: str | None = None
     compose_service: str | None = None
     declared: Declared | None = None
+    ports: tuple[Port, ...] | None = None  # published; () where it is known that there are none
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)  # only those asked for
 
 

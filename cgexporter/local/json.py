@@ -60,6 +60,7 @@ def _told(facts: Facts) -> dict[str, Json]:
         "owner_name": facts.owner_name,
         "compose_project": facts.compose_project,
         "compose_service": facts.compose_service,
+        "published_ports": [_without_none(port._asdict()) for port in facts.ports or ()] or None,
         "labels": dict(facts.labels) or None,
         "declared": None if declared is None else _without_none(asdict(declared)),
     }

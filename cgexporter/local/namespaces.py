@@ -63,7 +63,7 @@ def kept_by(one: HostNamespace) -> str:
 
 
 def notes(view: View, unsupported: Mapping[str, str]) -> list[str]:
-    """Where interfaces end, and what could not be seen."""
+    """Where interfaces end, which ports are published, and what could not be seen."""
     names = {m.path: m.name for m in (*_members(view.namespaces), *view.namespaces.pods)}
     lines = []
     for network in view.networks.values():
@@ -71,6 +71,11 @@ def notes(view: View, unsupported: Mapping[str, str]) -> list[str]:
             where = f"{end.host_interface} on {end.bridge}" if end.bridge else end.host_interface
             who = names.get(network.owner, network.owner)
             lines.append(printable(f"{who}: {end.interface} ends at {where}"))
+    for container in (*view.containers, *view.sandboxes):
+        who = names.get(container.cgroup.path, container.title)
+        for port in container.facts.ports or ():
+            where = f"{port.host_ip or '*'} port {port.host_port}/{port.protocol}"
+            lines.append(printable(f"{who}: {where} of the host leads to its port {port.port}"))
     lines.sort()
     return lines + [f"{unsupported[file]}: {MISSING[file]}" for file in sorted(unsupported)]
 

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from cgexporter.correlate.facts import NO_LABELS, Facts
+from cgexporter.correlate.facts import NO_LABELS, Facts, Port
+from cgexporter.names import ports
 
 _CRI, _CRIO, _KUBELET = "io.kubernetes.cri.", "io.kubernetes.cri-o.", "io.kubernetes."
 
@@ -32,11 +33,14 @@ _TYPES = (
 )
 _RESTARTS = "io.kubernetes.container.restartCount"
 _MANAGER = "io.container.manager"
+_NERDCTL_PORTS, _CRIO_PORTS = "nerdctl/ports", _CRIO + "PortMappings"
 _MANAGERS = {"libpod": "podman", "cri-o": "cri-o"}
 # What the kubelet calls a sandbox where it is a container like others.
 _SANDBOX_NAME = "POD"
 
-KEYS = frozenset(key for keys in _KEYS.values() for key in keys) | {*_TYPES, _RESTARTS, _MANAGER}
+KEYS = frozenset(key for keys in _KEYS.values() for key in keys) | {
+    *(*_TYPES, _RESTARTS, _MANAGER, _NERDCTL_PORTS, _CRIO_PORTS),
+}
 
 
 def read(pairs: Mapping[str, str], labels: frozenset[str]) -> Facts:
@@ -63,5 +67,14 @@ def read(pairs: Mapping[str, str], labels: frozenset[str]) -> Facts:
         runtime=_MANAGERS.get(pairs.get(_MANAGER, "")),
         sandbox=sandbox,
         restart_count=int(restarts) if restarts.isascii() and restarts.isdecimal() else None,
+        ports=_ports(pairs),
         labels={name: pairs[name] for name in sorted(labels) if pairs.get(name)} or NO_LABELS,
     )
+
+
+def _ports(pairs: Mapping[str, str]) -> tuple[Port, ...] | None:
+    if written := pairs.get(_NERDCTL_PORTS):
+        return ports.nerdctl(written)
+    if written := pairs.get(_CRIO_PORTS):
+        return ports.crio(written)
+    return None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from cgexporter.correlate.facts import Facts, Key
-from cgexporter.names import Answer, Answers, FileSource, Wanted, annotations, may_tell
+from cgexporter.names import Answer, Answers, FileSource, Wanted, annotations, may_tell, ports
 from cgexporter.names.door import Door
 from cgexporter.names.pick import VALUE, Pairs, Shape, at, count, text, texts
 from cgexporter.names.roots import expand
@@ -65,6 +65,7 @@ class Docker(FileSource):
             "Name": VALUE,
             "RestartCount": VALUE,
             "State": {"Running": VALUE},
+            "NetworkSettings": {"Ports": ports.DOCKER_STATE},
             "Config": {"Image": VALUE, "Labels": Pairs(annotations.KEYS | self._labels)},
         }
         picked = self._door.pick(path, shape)
@@ -80,5 +81,6 @@ class Docker(FileSource):
             container_id=want.id,
             runtime="docker",
             image=text(at(picked, "Config", "Image")),
+            ports=ports.docker_state(at(picked, "NetworkSettings", "Ports")),
             restart_count=count(at(picked, "RestartCount")) if restarts is None else restarts,
         )

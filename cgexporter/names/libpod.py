@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from cgexporter.correlate.facts import NO_LABELS, Facts, Key
 from cgexporter.kernel import Missing
-from cgexporter.names import Answer, Answers, FileSource, Wanted, annotations, may_tell
+from cgexporter.names import Answer, Answers, FileSource, Wanted, annotations, may_tell, ports
 from cgexporter.names.bolt import Bucket
 from cgexporter.names.door import Door, wipe
 from cgexporter.names.pick import VALUE, Pairs, Picked, Shape, at, pick, text, texts
@@ -44,6 +44,7 @@ class Libpod(FileSource):
             "isInfra": VALUE,
             "rootfsImageName": VALUE,
             "labels": pairs,
+            "newPortMappings": ports.PODMAN,
         }
         self._pod: Shape = {"name": VALUE, "labels": pairs}
 
@@ -108,6 +109,7 @@ class Libpod(FileSource):
             pod=pod.pod if pod else None,
             pod_uid=pod.pod_uid if pod else None,
             sandbox=is_infra,
+            ports=ports.podman(at(picked, "newPortMappings")),
             compose_project=compose.compose_project,
             compose_service=compose.compose_service,
             labels=compose.labels,

@@ -36,9 +36,16 @@ class Pairs:
     keys: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Every:
+    """An object of any keys: what the shape picks of each value, in a dict."""
+
+    shape: "Shape"
+
+
 VALUE: Final = Value()
 STRINGS: Final = Strings()
-Shape = Mapping[str, "Shape"] | Value | Strings | Each | Pairs
+Shape = Mapping[str, "Shape"] | Value | Strings | Each | Every | Pairs
 Picked = dict[str, "Picked"] | list["Picked"] | str | int | float | bool | None
 
 _SPACE = re.compile(rb"[ \t\r\n]*")
@@ -113,7 +120,7 @@ def _space(data: bytearray, start: int) -> int:
 def _value(data: bytearray, start: int, shape: Shape | None) -> tuple[Picked, int]:
     """Pick the value that begins at `start`; also says where it ends."""
     opening = _sign(data, start)
-    if opening == b"{" and isinstance(shape, Mapping | Pairs | Strings):
+    if opening == b"{" and isinstance(shape, Mapping | Pairs | Strings | Every):
         return _object(data, start, shape)
     if opening == b"[" and isinstance(shape, Each | Pairs | Strings):
         return _array(data, start, shape)
@@ -124,7 +131,7 @@ def _value(data: bytearray, start: int, shape: Shape | None) -> tuple[Picked, in
 
 
 def _object(
-    data: bytearray, start: int, shape: Mapping[str, Shape] | Pairs | Strings
+    data: bytearray, start: int, shape: Mapping[str, Shape] | Pairs | Strings | Every
 ) -> tuple[Picked, int]:
     found: dict[str, Picked] = {}
     position = _space(data, start + 1)
@@ -138,6 +145,8 @@ def _object(
         below: Shape | None = VALUE
         if isinstance(shape, Mapping):
             below = shape.get(key)
+        elif isinstance(shape, Every):
+            below = shape.shape
         elif isinstance(shape, Pairs) and key not in shape.keys:
             below = None
         value, end = _value(data, position, below)

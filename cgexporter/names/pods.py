@@ -8,12 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cgexporter.correlate.facts import NO_LABELS, Declared, Facts, Key
-from cgexporter.names import Answer, Answers, Wanted
+from cgexporter.names import Answer, Answers, Wanted, ports
 from cgexporter.names.pick import VALUE, Each, Pairs, Picked, Shape, at, count, each, text, texts
 from cgexporter.names.quantity import quantity
 
 _RESOURCES = Pairs(frozenset({"cpu", "memory"}))
-_ASKED: Shape = Each({"name": VALUE, "resources": {"requests": _RESOURCES, "limits": _RESOURCES}})
+_ASKED: Shape = Each(
+    {
+        "name": VALUE,
+        "ports": ports.POD,
+        "resources": {"requests": _RESOURCES, "limits": _RESOURCES},
+    }
+)
 _STATUS: Shape = Each({"name": VALUE, "containerID": VALUE, "image": VALUE, "restartCount": VALUE})
 _KINDS = ("containers", "initContainers", "ephemeralContainers")
 _STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
@@ -63,11 +69,13 @@ def read_pod(picked: Picked) -> PodFacts | None:
         owner_name=text(owner.get("name")),
         labels=texts(at(picked, "metadata", "labels")) or NO_LABELS,
     )
-    declared = {
-        text(container.get("name")): _declared(container)
+    asked = {
+        text(container.get("name")): container
         for kind in _KINDS
         for container in each(at(picked, "spec", kind))
     }
+    declared = {name: _declared(container) for name, container in asked.items()}
+    published = {name: ports.of_pod(container.get("ports")) for name, container in asked.items()}
     containers = {
         id_: replace(
             pod,
@@ -78,6 +86,7 @@ def read_pod(picked: Picked) -> PodFacts | None:
             restart_count=count(status.get("restartCount")),
             sandbox=False,
             declared=declared.get(text(status.get("name"))),
+            ports=published.get(text(status.get("name"))),
         )
         for status in _statuses(picked)
         for runtime, id_ in _ids(status)

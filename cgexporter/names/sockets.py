@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from cgexporter.correlate.facts import Facts, Key
-from cgexporter.names import Answer, Answers, Wanted, annotations
+from cgexporter.names import Answer, Answers, Wanted, annotations, ports
 from cgexporter.names.docker import from_labels
 from cgexporter.names.http import HttpError, Server, ServerSource
 from cgexporter.names.pick import (
@@ -77,11 +77,12 @@ class Socket(ServerSource):
 
     def _list_of(self, kind: str) -> tuple[str, Shape]:
         labels = Pairs(annotations.KEYS | self._labels)
-        common: Shape = {"Id": VALUE, "Names": STRINGS, "Image": VALUE, "Labels": labels}
+        common: dict[str, Shape] = {"Id": VALUE, "Names": STRINGS, "Image": VALUE, "Labels": labels}
         if kind == "docker":
-            return "/containers/json", Each(common)
-        podman: Shape = {"Pod": VALUE, "PodName": VALUE, "IsInfra": VALUE, "Restarts": VALUE}
-        return "/v4.0.0/libpod/containers/json", Each({**common, **podman})  # type: ignore[dict-item]
+            return "/containers/json", Each({**common, "Ports": ports.DOCKER_LIST})
+        more = dict.fromkeys(("Pod", "PodName", "IsInfra", "Restarts"), VALUE)
+        podman: Shape = {**common, **more, "Ports": ports.PODMAN}
+        return "/v4.0.0/libpod/containers/json", Each(podman)
 
     def _facts(self, want: Wanted, container: Mapping[str, Picked]) -> Facts:
         # A name with a second "/" is a link of another container to this one.
@@ -90,11 +91,13 @@ class Socket(ServerSource):
         name = next((n.removeprefix("/") for n in names if "/" not in n[1:]), None)
         facts = from_labels(want, texts(container.get("Labels")), name, self._labels)
         pod = text(container.get("PodName"))
+        read = ports.docker_list if self._kind == "docker" else ports.podman
         return replace(
             facts,
             container_id=want.id,
             runtime=self._kind,
             image=text(container.get("Image")),
+            ports=read(container.get("Ports")),
             pod=facts.pod or pod,
             pod_uid=facts.pod_uid or text(container.get("Pod")),
             sandbox=True if container.get("IsInfra") is True else facts.sandbox,

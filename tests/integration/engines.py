@@ -40,6 +40,7 @@ class Engine:
         self._environment = environment
         self.parent = parent  # of the containers' cgroups
         self.containers: dict[str, str] = {}
+        self.places: tuple[Path, Path] = (Path(), Path())  # Docker's data root and socket
 
     def call(self, *arguments: str) -> str:
         """Run the client; what it prints."""
@@ -114,6 +115,7 @@ def docker(directory: Path, *flags: str, prefix: Sequence[str] = ()) -> Iterator
             stderr=log,
         )
     engine = Engine(client, parent)
+    engine.places = (directory / "data", socket)
 
     def answers() -> bool:
         if daemon.poll() is not None:

@@ -48,6 +48,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             engine.start("on-default")
             engine.start("on-own", "--network=own")
             engine.start("on-both")
+            engine.start("web", "-p", "127.0.0.1:8080:80", "-p", "5353:53/udp")
             engine.call("network", "connect", "own", "on-both")
             yield World(engine, enter)
     finally:
@@ -114,3 +115,32 @@ def test_an_interface_that_is_moved(world: World) -> None:
     found = ends(page, world.engine.containers["on-both"])
     assert {bridge for _, _, bridge in found} == {"docker0"}
     assert found == expected(world, "on-both")
+
+
+def ports(world: World, *flags: str) -> set[tuple[str, str, str]]:
+    """Where the ports of `web` lead, from cgexporter's metrics."""
+    page = output("--once", "--format", "prom", *flags, prefix=world.enter)
+    found = set()
+    for labels in re.findall(
+        r"^cgexporter_container_published_port_info\{(.*)\} 1$", page, re.MULTILINE
+    ):
+        values = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        if values["id"] == world.engine.containers["web"][:12]:
+            port = f"{values['port']}/{values['protocol']}"
+            found.add((port, values["host_ip"], values["host_port"]))
+    return found
+
+
+def test_published_ports(world: World) -> None:
+    """Ports, TCP and UDP, are those of docker inspect: from Docker's state and from its socket."""
+    bindings = world.engine.inspect("web")["NetworkSettings"]["Ports"]
+    told = {
+        (port, bound["HostIp"], bound["HostPort"])
+        for port, its in bindings.items()
+        for bound in its or ()
+    }
+    assert ("80/tcp", "127.0.0.1", "8080") in told
+    assert ("53/udp", "0.0.0.0", "5353") in told
+    data, socket = world.engine.places
+    assert ports(world, f"--identity.state-root=docker={data}") == told
+    assert ports(world, "--no-identity.state", f"--identity.socket=docker={socket}") == told

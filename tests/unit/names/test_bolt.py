@@ -50,9 +50,9 @@ def everything(bucket: Bucket, tree: Tree) -> None:
             assert bucket.value(key.encode()) is None
             everything(found, value)
         else:
-            assert bucket.value(key.encode()) == (
-                value.encode() if isinstance(value, str) else value
-            )
+            got = bucket.value(key.encode())
+            assert got is not None
+            assert got.hex() == (value.encode() if isinstance(value, str) else value).hex()
             assert bucket.bucket(key.encode()) is None
     for absent in ("", "0", "zzz", "abcabc"):
         assert bucket.value(absent.encode()) is None
