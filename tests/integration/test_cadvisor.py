@@ -1,23 +1,28 @@
 """Rules in the manner of kubernetes-mixin, over cAdvisor's names, in a real Prometheus."""
 
+import contextlib
 import json
-import subprocess
-import sys
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from tests.integration.networks import in_network, inside
 from tests.integration.processes import Server
 from tests.integration.prometheus import Prometheus, Series
 from tests.integration.runc import Runc, block_device
 from tests.integration.support import eventually, program
 
-POD = "kubepods/burstable/pod0a1b2c3d-1111-2222-3333-444455556666"
+UID = "0a1b2c3d-1111-2222-3333-444455556666"
+POD = f"kubepods/burstable/pod{UID}"
 APP = "ca" * 32
 QUOTA_CORES = 0.2
 LIMIT_BYTES = 64 << 20
+PACKETS, PACKET_BYTES = 50, 1000  # a second, and of each
 
 # kubernetes-mixin looks at 5 minutes, of scrapes each 30 seconds; here all goes 30 times faster.
 JOB = 'job="cadvisor", metrics_path="/metrics/cadvisor"'
@@ -63,37 +68,26 @@ RULES = {
         }
     ]
 }
-# Names come from other sources than the kernel's files: here the test is the source.
-NAMED = f"""
-import sys
-from cgexporter import cadvisor, cli
-from cgexporter.cadvisor import Names
-
-known = cadvisor.names_of
-
-def names_of(subject):
-    path = subject.path if hasattr(subject, "path") else subject.cgroup.path
-    if path == "/{POD}/{APP}":
-        return Names("app", "registry.example/app:1", "{APP}", "shop", "cart-0")
-    return Names("", "", "", "shop", "cart-0") if path == "/{POD}" else known(subject)
-
-cadvisor.names_of = names_of
-sys.exit(cli.main(sys.argv[1:]))
-"""
 
 
 class MixinServer(Server):
-    """A server at the kubelet's path, with cAdvisor's names and those of the pod."""
+    """A server at the kubelet's path, with cAdvisor's names and those of the pod.
+
+    runc by hand leaves no names: the test leaves what the kubelet and containerd leave.
+    """
 
     def __init__(self, log: Path) -> None:
-        self._log = log
+        root = log.parent / "root"
+        logs = root / "var/log/containers"
+        logs.mkdir(parents=True)
+        target = f"/var/log/pods/shop_cart-0_{UID}/app/0.log"
+        (logs / f"cart-0_shop_app-{APP}.log").symlink_to(target)
+        bundle = root / f"run/containerd/io.containerd.runtime.v2.task/k8s.io/{APP}"
+        bundle.mkdir(parents=True)
+        image = {"io.kubernetes.cri.image-name": "registry.example/app:1"}
+        (bundle / "config.json").write_text(json.dumps({"annotations": image}))
         flags = ("--metrics.names=cadvisor", "--web.telemetry-path=/metrics/cadvisor")
-        with log.open("w") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", NAMED, "--web.listen-address", "127.0.0.1:0", *flags],
-                stderr=stderr,
-            )
-        self.port = 0
+        super().__init__(log, *flags, f"--identity.root={root}")
 
 
 class MixinPrometheus(Prometheus):
@@ -106,6 +100,47 @@ class MixinPrometheus(Prometheus):
     def configuration(self, target: int) -> str:
         """Its prometheus.yml."""
         return CONFIG.replace("TARGET", str(target))
+
+
+def traffic(app: int, peer: int, stop: threading.Event) -> list[threading.Thread]:
+    """Two networks send to each other, by processes in them, until they are to stop.
+
+    Each sends PACKETS a second of PACKET_BYTES by eth0. As many go by eth1 to the peer and come by
+    eth2 to the pod, and are dropped: they are longer than the other end's MTU.
+    """
+    ip = program("ip", "iproute2")
+    for number in range(3):
+        device = f"eth{number}"
+        inside(
+            app,
+            *(ip, "link", "add", device, "type", "veth"),
+            *("peer", "name", device, "netns", str(peer)),
+        )
+        for pid, own in ((app, 1), (peer, 2)):
+            key = f"/proc/sys/net/ipv6/conf/{device}/disable_ipv6"
+            inside(pid, "sh", "-c", f"echo 1 >{key}")
+            inside(pid, ip, "address", "add", f"10.9.{number}.{own}/24", "dev", device)
+            inside(pid, ip, "link", "set", device, "up")
+    inside(peer, ip, "link", "set", "eth1", "mtu", "500")
+    inside(app, ip, "link", "set", "eth2", "mtu", "500")
+    # With 8 bytes of UDP, 20 of IP and 14 of Ethernet.
+    content = bytes(PACKET_BYTES - 42)
+
+    def send(*to: str) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind(("", 7000))
+            due = time.monotonic()
+            while not stop.is_set():
+                for address in to:
+                    with contextlib.suppress(OSError):  # its queue is full
+                        sender.sendto(content, (address, 7000))
+                due += 1 / PACKETS
+                stop.wait(max(0.0, due - time.monotonic()))
+
+    return [
+        in_network(app, lambda: send("10.9.0.2", "10.9.1.2")),
+        in_network(peer, lambda: send("10.9.0.1", "10.9.2.1")),
+    ]
 
 
 class Lab(NamedTuple):
@@ -129,7 +164,7 @@ def lab(runc: Runc, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     data = directory / "data"
     data.mkdir()
     (data / "file").write_bytes(bytes(1 << 20))
-    runc.run(
+    app = runc.run(
         "app",
         "(while :; do dd if=/data/file of=/dev/null bs=64k iflag=direct 2>/dev/null; sleep 0.1;"
         " done) & while :; do :; done",
@@ -140,6 +175,9 @@ def lab(runc: Runc, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         cgroups_path=f"/{POD}/{APP}",
         binds={"/data": data},
     )
+    peer = runc.run("peer", "exec sleep 600", resources={}, cgroups_path=f"/{runc.unique}-peer")
+    stop = threading.Event()
+    senders = traffic(app.pid, peer.pid, stop)
     server = MixinServer(directory / "server.log")
     prometheus = None
     try:
@@ -152,6 +190,9 @@ def lab(runc: Runc, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         if prometheus is not None:
             prometheus.stop()
         server.kill()
+        stop.set()
+        for sender in senders:
+            sender.join()
 
 
 CONFIG = """
@@ -214,6 +255,28 @@ def test_fs_panel(lab: Lab) -> None:
     eventually(
         lambda: float(lab.one(expression)["value"][1]) > 100_000, f"{expression} above 100 kB/s"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("bytes", PACKETS * PACKET_BYTES),
+        ("packets", PACKETS),
+        ("packets_dropped", PACKETS),
+    ],
+)
+@pytest.mark.parametrize("way", ["receive", "transmit"])
+def test_network_panels(lab: Lab, way: str, name: str, expected: float) -> None:
+    """Bandwidth, packets and drops by pod are those of its network, each way."""
+    select = f'{JOB}, namespace="shop"'
+    expression = f"sum(rate(container_network_{way}_{name}_total{{{select}}}[10s])) by (pod)"
+
+    def right() -> bool:
+        series = lab.one(expression)
+        assert series["metric"] == {"pod": "cart-0"}
+        return 0.8 * expected < float(series["value"][1]) < 1.2 * expected
+
+    eventually(right, f"{expression} near {expected}")
 
 
 def test_machine(lab: Lab) -> None:

@@ -1,6 +1,5 @@
 """Traffic and its troubles appear once, on the right pod or container, as the kernel counts."""
 
-import ctypes
 import json
 import os
 import re
@@ -9,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from cgexporter.exporter import Exporter, Settings
 from cgexporter.metrics import DEFAULT_COLLECTORS
 from cgexporter.publish import Format
 from tests.integration.cgroups import Cgroups
+from tests.integration.networks import in_network, inside
 from tests.integration.processes import output
 from tests.integration.runc import Container, Runc
 from tests.integration.support import PATIENCE_SECONDS, eventually, program
@@ -37,18 +37,6 @@ class World:
     pod_uid: str
     pod_ids: tuple[str, str]
     alone_id: str
-
-
-def inside(pid: int, *command: str) -> str:
-    """Run a command in the network namespace of a process."""
-    done = subprocess.run(
-        [program("nsenter", "util-linux"), "--target", str(pid), "--net", *command],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def links(pid: int) -> Mapping[str, Any]:
@@ -97,28 +85,6 @@ def world(runc: Runc) -> World:
         peer = "10.9.9.2" if pid == pod.pid else "10.9.9.1"
         inside(pid, ip, "neigh", "add", peer, "lladdr", address, "dev", "eth0", "nud", "permanent")
     return World(pod, mate, alone, uid, (ids[0][:12], ids[1][:12]), ids[2][:12])
-
-
-def in_network(pid: int, work: Callable[[], None]) -> threading.Thread:
-    """Run something in a thread that has joined the network namespace of a process."""
-
-    def run() -> None:
-        fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
-        try:
-            _setns(fd)
-        finally:
-            os.close(fd)
-        work()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread
-
-
-def _setns(fd: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    clone_newnet = 0x40000000
-    assert libc.setns(fd, clone_newnet) == 0, os.strerror(ctypes.get_errno())
 
 
 def send_datagrams(world: World, count: int, size: int) -> None:
