@@ -522,7 +522,7 @@ class EventWatcher:
                     for cgroup in view.cgroups
                 ],
                 containers=[
-                    replace(c, cgroup=cgroup)
+                    c.with_cgroup(cgroup)
                     if (cgroup := self._with_last_kill(c.cgroup)) is not c.cgroup
                     else c
                     for c in view.containers

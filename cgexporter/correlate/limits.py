@@ -142,7 +142,7 @@ def _with_effective(cgroup: Cgroup, known: _Known) -> Cgroup:
 
 
 def _container(container: Container, cgroup: Cgroup) -> Container:
-    return container if container.cgroup is cgroup else replace(container, cgroup=cgroup)
+    return container if container.cgroup is cgroup else container.with_cgroup(cgroup)
 
 
 def _pod(pod: Pod, cgroup: Cgroup) -> Pod:

@@ -82,10 +82,13 @@ class _Reader:
         self._process: Process | None = None
         self._reads = 0
         # Of each file the inode, which tells that it is this namespace's, and what it said.
-        self._inodes: dict[str, int] = {"dev": net_dev}
+        self._inodes: dict[str, int] = {}
         self._contents: dict[str, Content] = {}
         self._parsed: dict[str, object] = {}
-        self._ends_of: object = None
+        # Of which interfaces, and of which of the host's, `ends` is known.
+        self._ends_names: tuple[str, ...] = ()
+        self._ends_of = -1
+        self._namespace: NetworkNamespace | None = None
 
     def read(self, candidates: Iterable[Process], ask: "_Asked") -> bool:
         """Read it through the process of the last scan, or else through another.
@@ -93,6 +96,8 @@ class _Reader:
         Returns:
             False where none of them is in it (any more).
         """
+        if self._fd >= 0 and self._read_again(ask):
+            return True
         tried = [self._process] if self._process else []
         tried += [process for process in candidates if process != self._process]
         for process in tried:
@@ -104,7 +109,7 @@ class _Reader:
                 if not isinstance(exc, _UnreadError):
                     log.warning("network of process %d skipped: %s", process.pid, exc)
                     ask.errors.append("/proc/PID/net")
-                self._inodes = {"dev": self._net_dev}
+                self._inodes = {}
                 self._close()
                 if held:
                     self._descriptors.give_back()
@@ -113,6 +118,29 @@ class _Reader:
                 self._close()
             return True
         return False
+
+    def _read_again(self, ask: "_Asked") -> bool:
+        """Read it through the process that is held; False where that has to be looked into."""
+        try:
+            self._read(ask)
+        except (_UnreadError, OSError, ParseError):
+            return False  # happens again where it is not passing, and is dealt with there
+        return True
+
+    def namespace(self, owner: str, with_network: bool) -> NetworkNamespace:
+        """What it is; the same object as the last time where nothing changed."""
+        network = self.network if with_network else None
+        last = self._namespace
+        if (
+            last is None
+            or last.owner != owner
+            or last.network is not network
+            or last.transport is not self.transport
+            or last.ends is not self.ends
+        ):
+            last = NetworkNamespace(owner, network, self.transport, self.ends)
+            self._namespace = last
+        return last
 
     def close(self) -> None:
         """Let the process go."""
@@ -137,20 +165,29 @@ class _Reader:
             raise _UnreadError
 
     def _read(self, ask: "_Asked") -> None:
+        inode, content = kernel.read_once(self._fd, "net/dev")
+        if inode != self._net_dev or isinstance(content, Missing):
+            raise _UnreadError  # a zombie, too, is in no network namespace
+        if ask.transport:
+            self._read_transport(ask)
+        changed = content != self._contents.get("dev")
+        if changed:
+            self._contents["dev"] = content
+            self._build_network(ask)
+        if changed or self._ends_of != ask.host_links.generation:
+            self._find_ends(ask)
+
+    def _read_transport(self, ask: "_Asked") -> None:
         probe = kernel.is_due(self._reads)
         known = len(self._inodes)
-        files = ["dev", *(_TRANSPORT_FILES if ask.transport else ())]
-        changed = {file for file in files if self._has_changed(file, probe)}
+        changed = {file for file in _TRANSPORT_FILES if self._has_changed(file, probe)}
         if len(self._inodes) > known and self._has_moved():
             raise _UnreadError
         self._reads += 1
         for file in changed:
             self._parsed[file] = ask.parse(file, self._contents[file])
-        if "dev" in changed:
-            self._build_network(ask)
-        if ask.transport and (self.transport is None or changed - {"dev"}):
+        if changed or self.transport is None:
             self.transport = transport(*(self._parsed.get(file) for file in _TRANSPORT_FILES))  # type: ignore[arg-type]
-        self._find_ends(ask)
 
     def _has_moved(self) -> bool:
         """Whether the process joined another namespace while it was read."""
@@ -164,15 +201,13 @@ class _Reader:
             raise _UnreadError
         if content is Missing.ABSENT:
             del self._inodes[file]
-            if file == "dev":
-                raise _UnreadError  # a zombie is in no network namespace
         if content == self._contents.get(file):
             return False
         self._contents[file] = content
         return True
 
     def _build_network(self, ask: "_Asked") -> None:
-        devices = self._parsed["dev"]
+        devices = ask.parse("dev", self._contents["dev"])
         wanted = [d for d in devices or () if ask.wants(d.name)]  # type: ignore[attr-defined]
         self.dropped = max(0, len(wanted) - MAX_INTERFACES)
         self.network = tuple(interface(device) for device in wanted[:MAX_INTERFACES])
@@ -180,9 +215,12 @@ class _Reader:
     def _find_ends(self, ask: "_Asked") -> None:
         """Match the interfaces with the host's, where either changed."""
         names = tuple(each.interface for each in self.network or ())
-        if (names, ask.host_links.generation) == self._ends_of or self._process is None:
+        if self._process is None or (names, ask.host_links.generation) == (
+            self._ends_names,
+            self._ends_of,
+        ):
             return
-        self._ends_of = (names, ask.host_links.generation)
+        self._ends_names, self._ends_of = names, ask.host_links.generation
         self.ends = ()
         if not names or not ask.host_links.peers:
             return
@@ -195,7 +233,7 @@ class _Reader:
             if inode and not isinstance(content, Missing):
                 indices.update(parse(content))
         if self._has_moved():
-            self._ends_of = None  # the next scan notices, and looks again
+            self._ends_of = -1  # the next scan notices, and looks again
             return
         self.ends = tuple(
             End(name, *ask.host_links.peers[nsid, indices[name]])
@@ -323,8 +361,18 @@ class _Asked:
 class _Attached(NamedTuple):
     """A cgroup with its network, and what it was made of."""
 
-    of: tuple[Cgroup, Network | None, Transport | None]
+    of: Cgroup
+    namespace: NetworkNamespace
     cgroup: Cgroup
+
+
+class _Plan(NamedTuple):
+    """One network namespace: for whom it is published, and through whom it can be read."""
+
+    net_dev: int
+    owner: str
+    paths: Sequence[str]
+    processes: Sequence[Process]
 
 
 class NetworkCollector:
@@ -353,6 +401,8 @@ class NetworkCollector:
         self._readers: dict[int, _Reader] = {}
         self._attached_before: dict[str, _Attached] = {}
         self._said_dropped = False
+        self._planned_of: object = None
+        self._plan: Sequence[_Plan] = ()
 
     def collect(self, view: View) -> View:
         """Read the networks of a view's containers and put them where they belong."""
@@ -362,8 +412,18 @@ class NetworkCollector:
         units = [*view.containers, *view.holders, *view.sandboxes]
         if any(unit.process and unit.process.net_dev for unit in units):
             self._asked.host_links.refresh()
-        again = self._collect(units, view, pods, found)
-        self._collect(again, view, pods, found)  # who joined another namespace meanwhile
+        host = view.host.net_dev if view.host else None
+        of = (host, pods, [(unit.cgroup.path, unit.process) for unit in units])
+        if of != self._planned_of:
+            self._planned_of, self._plan = of, _planned(units, host, pods)
+        if moved := self._collect(self._plan, found):  # joined other namespaces meanwhile
+            again = [unit for unit in units if unit.cgroup.path in moved]
+            processes = [self._correlator.look_again(unit.cgroup.path) for unit in again]
+            again = [
+                replace(unit, process=process)
+                for unit, process in zip(again, processes, strict=True)
+            ]
+            self._collect(_planned(again, host, pods), found)
         if self._host and view.host is not None and view.host.net_dev is not None:
             self._collect_one(view.host.net_dev, [view.host], _ROOT, found)
         for net_dev in self._readers.keys() - found.keys():
@@ -393,29 +453,13 @@ class NetworkCollector:
         self._readers.clear()
         self._asked.host_links.close()
 
-    def _collect(
-        self,
-        units: Iterable[Container],
-        view: View,
-        pods: set[str],
-        found: dict[int, NetworkNamespace],
-    ) -> list[Container]:
-        """Read the namespaces of containers; returns those to be tried again."""
-        host = view.host.net_dev if view.host else None
-        by_net: dict[int, list[tuple[Container, Process]]] = {}
-        for unit in units:
-            process = unit.process
-            if process is not None and process.net_dev not in (None, host, *found):
-                by_net.setdefault(process.net_dev, []).append((unit, process))  # type: ignore[arg-type]
-        again = []
-        for net_dev, members in by_net.items():
-            members.sort(key=lambda member: (member[1].started, member[0].cgroup.path))
-            owner = _owner([container for container, _ in members], pods)
-            if not self._collect_one(net_dev, [process for _, process in members], owner, found):
-                for container, _ in members:
-                    process = self._correlator.look_again(container.cgroup.path)
-                    again.append(replace(container, process=process))
-        return again
+    def _collect(self, plan: Sequence[_Plan], found: dict[int, NetworkNamespace]) -> set[str]:
+        """Read namespaces; returns the paths of containers that are not where they were."""
+        moved: set[str] = set()
+        for net_dev, owner, paths, processes in plan:
+            if net_dev not in found and not self._collect_one(net_dev, processes, owner, found):
+                moved.update(paths)
+        return moved
 
     def _collect_one(
         self,
@@ -430,8 +474,7 @@ class NetworkCollector:
             self._readers[net_dev] = reader
         if not reader.read(processes, self._asked):
             return False
-        network = reader.network if "network" in self._sections else None
-        found[net_dev] = NetworkNamespace(owner, network, reader.transport, reader.ends)
+        found[net_dev] = reader.namespace(owner, "network" in self._sections)
         return True
 
     def _say_dropped(self) -> None:
@@ -447,21 +490,21 @@ class NetworkCollector:
     def _attached(self, view: View, found: Mapping[int, NetworkNamespace]) -> View:
         by_owner = {namespace.owner: namespace for namespace in found.values()}
         attached: dict[str, _Attached] = {}
+        before = self._attached_before
 
         def with_network(cgroup: Cgroup) -> Cgroup:
             namespace = by_owner[cgroup.path]
-            now = (cgroup, namespace.network, namespace.transport)
-            last = self._attached_before.get(cgroup.path)
-            if last is None or any(a is not b for a, b in zip(last.of, now, strict=True)):
-                network, transported = now[1:]
-                last = _Attached(now, replace(cgroup, network=network, transport=transported))
+            last = before.get(cgroup.path)
+            if last is None or last.of is not cgroup or last.namespace is not namespace:
+                now = replace(cgroup, network=namespace.network, transport=namespace.transport)
+                last = _Attached(cgroup, namespace, now)
             attached[cgroup.path] = last
             return last.cgroup
 
         view = replace(
             view,
             containers=[
-                replace(c, cgroup=with_network(c.cgroup)) if c.cgroup.path in by_owner else c
+                c.with_cgroup(with_network(c.cgroup)) if c.cgroup.path in by_owner else c
                 for c in view.containers
             ],
             pods=[
@@ -475,6 +518,23 @@ class NetworkCollector:
         )
         self._attached_before = attached
         return view
+
+
+def _planned(units: Iterable[Container], host: int | None, pods: set[str]) -> Sequence[_Plan]:
+    """Who is in which network namespace but the host's."""
+    by_net: dict[int, list[tuple[Container, Process]]] = {}
+    for unit in units:
+        process = unit.process
+        if process is not None and process.net_dev is not None and process.net_dev != host:
+            by_net.setdefault(process.net_dev, []).append((unit, process))
+    plan = []
+    for net_dev, members in by_net.items():
+        members.sort(key=lambda member: (member[1].started, member[0].cgroup.path))
+        containers = [container for container, _ in members]
+        paths = [container.cgroup.path for container in containers]
+        processes = [process for _, process in members]
+        plan.append(_Plan(net_dev, _owner(containers, pods), paths, processes))
+    return plan
 
 
 def _owner(members: Sequence[Container], pods: set[str]) -> str:
