@@ -201,16 +201,6 @@ def read_of_task(dir_fd: int, name: str) -> Content:
         raise
 
 
-def owner(path: str) -> int | Missing:
-    """UID of the owner of a cgroup's directory: who may make cgroups in it."""
-    try:
-        return os.stat(path).st_uid
-    except (FileNotFoundError, NotADirectoryError):
-        return Missing.GONE
-    except OSError as exc:
-        return reason(exc)
-
-
 def read_once(dir_fd: int, name: str) -> tuple[int, Content]:
     """Read a file of /proc/PID, and say which inode was read; 0 where it could not be opened.
 
@@ -314,10 +304,10 @@ def open_namespace(dir_fd: int, kind: str) -> int | Missing:
         return reason(exc)
 
 
-def inode(path: str) -> int | Missing:
-    """Inode of a file or directory, following links."""
+def status(path: str) -> os.stat_result | Missing:
+    """What a file or directory is, following links: its inode, and the UID of its owner."""
     try:
-        return os.stat(path).st_ino
+        return os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return Missing.ABSENT
     except OSError as exc:

@@ -1,6 +1,8 @@
 """The exporter's metrics about itself, through prometheus-client."""
 
+import functools
 import math
+import os
 import resource
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +26,7 @@ from cgexporter.exporter import (
 from cgexporter.kernel import Missing
 from cgexporter.metric import Kind
 from cgexporter.metrics import OWN
+from cgexporter.parse.proc import parse_boot_time, parse_start_time
 from cgexporter.publish import Format
 
 Samples = Iterable[tuple[Sequence[str], float]]
@@ -101,6 +104,15 @@ def _watches(watcher: EventWatcher | None) -> Mapping[str, Samples]:
     }
 
 
+@functools.cache
+def start_time() -> float | None:
+    """When this process started, in seconds since the epoch; None where procfs does not say."""
+    stat, own = kernel.read_path("/proc/stat"), kernel.read_path("/proc/self/stat")
+    if isinstance(stat, Missing) or isinstance(own, Missing):
+        return None
+    return parse_boot_time(stat) + parse_start_time(own) / os.sysconf("SC_CLK_TCK")
+
+
 class ProcessCollector(Collector):
     """The ``process_*`` families that each of Prometheus' clients has.
 
@@ -122,6 +134,13 @@ class ProcessCollector(Collector):
                 f"process_{name}_memory_bytes",
                 f"{name.capitalize()} memory of this process.",
                 count * resource.getpagesize(),
+            )
+        if (started := start_time()) is not None:
+            yield GaugeMetricFamily(
+                "process_start_time_seconds",
+                "When this process started, in seconds since the epoch.",
+                started,
+                unit="seconds",
             )
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         yield GaugeMetricFamily(

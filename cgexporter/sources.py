@@ -518,7 +518,7 @@ def _has_v1_pressure(hierarchies: Hierarchies) -> bool:
 
 def _offers(tree: Hierarchy, name: str) -> bool:
     """Whether a hierarchy's root has a file."""
-    return not isinstance(kernel.inode(f"{tree.mount_point}/{name}"), Missing)
+    return not isinstance(kernel.status(f"{tree.mount_point}/{name}"), Missing)
 
 
 def _is_wanted(row: _Row, file: SourceFile, wants: Wants) -> bool:

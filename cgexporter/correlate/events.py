@@ -541,7 +541,7 @@ class EventWatcher:
                 self._read(tracked)
         tree = self._trees()[0]
         for path in [path for path in self._tracked if path not in cgroups]:
-            if isinstance(kernel.inode(tree.directory(path)), Missing):
+            if isinstance(kernel.status(tree.directory(path)), Missing):
                 self._retire(path)
         self._look_at_leaving()
         published = frozenset(

@@ -257,8 +257,8 @@ class _HostLinks:
 
     def _open(self) -> None:
         self._opened = True
-        own, host = (kernel.inode(f"{self._procfs}/{pid}/net/dev") for pid in ("self", "1"))
-        if own != host:
+        own, host = (kernel.status(f"{self._procfs}/{pid}/net/dev") for pid in ("self", "1"))
+        if isinstance(own, Missing) or isinstance(host, Missing) or own.st_ino != host.st_ino:
             self.missing = "not on the host's network"
         try:
             self._links = Rtnetlink()

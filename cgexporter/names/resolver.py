@@ -175,10 +175,11 @@ class Resolver:
             # The container we run in is no reason for doubt: all we see is inside it.
             if parent is not None and not (root + "/").startswith(parent + "/"):
                 return None
-            owner = kernel.owner(hierarchy.directory(path.rpartition("/")[0] or "/"))
-            if not isinstance(owner, Missing):
-                top = kernel.owner(hierarchy.mount_point)
-                return SYSTEM if owner == top else owner
+            above = kernel.status(hierarchy.directory(path.rpartition("/")[0] or "/"))
+            if not isinstance(above, Missing):  # who may make cgroups there
+                top = kernel.status(hierarchy.mount_point)
+                of_system = not isinstance(top, Missing) and above.st_uid == top.st_uid
+                return SYSTEM if of_system else above.st_uid
         return None
 
     def _round(self, now: float, only_new: bool = False) -> bool:

@@ -90,6 +90,15 @@ def parse_start_time(data: bytes) -> int:
     return decimal(name_of(fields[19]))
 
 
+def parse_boot_time(data: bytes) -> int:
+    """Parse ``/proc/stat`` for `btime`: seconds since the epoch. Source: proc_stat(5)."""
+    for line in _lines(data):
+        key, _, value = line.partition(b" ")
+        if key == b"btime":
+            return decimal(name_of(value))
+    raise ParseError("expected a line btime")
+
+
 def parse_score(data: bytes) -> int:
     """Parse ``/proc/PID/oom_score_adj``: -1000 to 1000. Source: proc_pid_oom_score_adj(5)."""
     word = data.strip()

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -358,3 +360,12 @@ def test_refusals(arguments: list[str], status: int) -> None:
     assert done.stderr.splitlines()[-1].startswith("cgexporter: ")
     if status == 1:
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_when_it_started(serve: Serve) -> None:
+    """The time of its start is there, as in each of Prometheus' clients."""
+    before = time.time()
+    page = serve().get("/metrics").text
+    (found,) = re.findall(r"^process_start_time_seconds (\S+)$", page, re.MULTILINE)
+    # The kernel's boot time is a whole second.
+    assert before - 2 < float(found) < time.time() + 1

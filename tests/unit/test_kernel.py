@@ -246,18 +246,20 @@ def test_directory_errors_propagate(cgroup: Path, faults: Faults, number: int) -
     assert caught.value.errno == number
 
 
-def test_inode(cgroup: Path, replace_calls: Replace) -> None:
-    """The inode behind a path, links followed."""
+def test_status(cgroup: Path, replace_calls: Replace) -> None:
+    """What is behind a path, links followed."""
     (cgroup / "link").symlink_to("cg")
-    assert kernel.inode(str(cgroup / "link")) == real_stat(cgroup / "cg").st_ino
-    assert kernel.inode(str(cgroup / "none")) is Missing.ABSENT
-    assert kernel.inode(str(cgroup / "cg/cpu.stat/x")) is Missing.ABSENT
+    found = kernel.status(str(cgroup / "link"))
+    assert not isinstance(found, Missing)
+    assert found.st_ino == real_stat(cgroup / "cg").st_ino
+    assert kernel.status(str(cgroup / "none")) is Missing.ABSENT
+    assert kernel.status(str(cgroup / "cg/cpu.stat/x")) is Missing.ABSENT
 
     def denied(path: str) -> os.stat_result:
         raise PermissionError(errno.EACCES, "denied", path)
 
     replace_calls(stat=denied)
-    assert kernel.inode(str(cgroup)) is Missing.DENIED
+    assert kernel.status(str(cgroup)) is Missing.DENIED
 
 
 def test_due() -> None:

@@ -11,6 +11,7 @@ from cgexporter.parse.formats import ParseError
 from cgexporter.parse.proc import (
     Mount,
     name_of,
+    parse_boot_time,
     parse_cgroup_mounts,
     parse_namespace_link,
     parse_nested_pids,
@@ -310,3 +311,11 @@ def test_any_link(link: str) -> None:
 def test_names_lose_no_byte(name: bytes) -> None:
     """Any name can be turned back into its bytes, so that it can be opened."""
     assert name_of(name).encode("utf-8", "surrogateescape") == name
+
+
+def test_boot_time() -> None:
+    """The line btime of /proc/stat, wherever it is; without it there is none."""
+    assert parse_boot_time(b"cpu  1 2\nctxt 5\nbtime 1795500000\nprocesses 7\n") == 1795500000
+    for data in (b"", b"cpu 1\n", b"btime x\n"):
+        with pytest.raises(ParseError):
+            parse_boot_time(data)
