@@ -82,6 +82,7 @@ class Runc:
         binds: Mapping[str, Path] | None = None,
         inside: str | None = None,
         joins: Mapping[str, int] | None = None,
+        root: tuple[int, int] | None = None,
     ) -> Container:
         """Start a container in the background.
 
@@ -93,9 +94,12 @@ class Runc:
             binds: directories to mount, by where.
             inside: cgroup that runc itself is in; not in each v1 hierarchy, as with systemd.
             joins: by kind as the specification spells it, the process whose namespace it joins.
+            root: the host's user and group that its root is, in a user namespace of its own.
         """
         name = f"{self.unique}-{label}"
         bundle = self._bundle(name, script, resources, cgroups_path, binds or {}, joins or {})
+        if root:
+            _map(bundle, *root)
         if cgroups_path:
             self._remember_parents(cgroups_path)
         joined = self._make(inside) if inside else []
@@ -168,6 +172,19 @@ class Runc:
                 directory = tree.mount_point / str(parent).lstrip("/")
                 if not directory.exists():
                     self._parents.append(directory)
+
+
+def _map(bundle: Path, uid: int, gid: int) -> None:
+    """Give a container a user namespace, and its root the way to its files."""
+    config = bundle / "config.json"
+    spec = json.loads(config.read_text())
+    spec["linux"]["namespaces"].append({"type": "user"})
+    for kind, host in (("uid", uid), ("gid", gid)):
+        spec["linux"][f"{kind}Mappings"] = [{"containerID": 0, "hostID": host, "size": 1000}]
+    config.write_text(json.dumps(spec))
+    os.chown(bundle / "rootfs", uid, gid)
+    for directory in (bundle, *bundle.parents):
+        directory.chmod(directory.stat().st_mode | 0o011)
 
 
 def block_device(directory: Path) -> tuple[int, int] | None:

@@ -144,3 +144,50 @@ def test_published_ports(world: World) -> None:
     data, socket = world.engine.places
     assert ports(world, f"--identity.state-root=docker={data}") == told
     assert ports(world, "--no-identity.state", f"--identity.socket=docker={socket}") == told
+
+
+# The host's /proc is mounted elsewhere, and /proc is that of a PID namespace of our own.
+_ELSEWHERE = (
+    *("unshare", "--mount", "--pid", "--fork", "sh", "-c"),
+    (
+        "mount -t tmpfs -o mode=755 none /mnt && mkdir /mnt/proc && mount --bind /proc /mnt/proc "
+        '&& mount -t proc none /proc && exec "$@"'
+    ),
+    "sh",
+)
+_HOST_PROC = "--path.procfs=/mnt/proc"
+
+
+def unsupported(page: str) -> list[str]:
+    """Why it is not known where interfaces end."""
+    pattern = r'^cgexporter_supported\{file="rtnetlink",reason="(.+)"\} 0\.0$'
+    return re.findall(pattern, page, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["on-default", "on-own", "on-both"])
+def test_ends_from_another_pid_namespace(world: World, name: str) -> None:
+    """PIDs as the host counts them say nothing there; by descriptors root finds the same ends."""
+    page = output("--once", "--format", "prom", _HOST_PROC, prefix=(*world.enter, *_ELSEWHERE))
+    assert ends(page, world.engine.containers[name]) == expected(world, name)
+
+
+def test_nobody_in_another_pid_namespace(world: World) -> None:
+    """A descriptor takes ptrace access: without it the ends are not known, and that is said."""
+    prefix = (*world.enter, *_ELSEWHERE, *_UNPRIVILEGED)
+    page = output("--once", "--format", "prom", _HOST_PROC, prefix=prefix)
+    assert not ends(page, world.engine.containers["on-default"])
+    assert unsupported(page) == ["permission denied"]
+
+
+@pytest.mark.parametrize("privileges", [(), _UNPRIVILEGED], ids=["root", "nobody"])
+def test_from_another_network_namespace(world: World, privileges: tuple[str, ...]) -> None:
+    """On a network of its own, and in a PID namespace of its own, no end is made up.
+
+    The counters are there all the same.
+    """
+    prefix = ("unshare", "--net", *_ELSEWHERE, *privileges)
+    page = output("--once", "--format", "prom", _HOST_PROC, prefix=prefix)
+    identity = world.engine.containers["on-default"][:12]
+    assert not re.findall(r"^cgexporter_container_interface_info", page, re.MULTILINE)
+    assert unsupported(page)
+    assert f'receive_bytes_total{{id="{identity}",interface="eth0"}}' in page

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ import pytest
 from cgexporter.correlate.processes import KINDS
 from tests.integration.engines import IMAGE, Engine, docker, podman
 from tests.integration.processes import output
+from tests.integration.runc import Runc
 from tests.integration.support import need_root, program
 
 Json = Mapping[str, Any]
+_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,3 +266,27 @@ def test_what_keeps_a_namespace(tmp_path: Path) -> None:
         sleeper.kill()
         sleeper.wait()
         subprocess.run(["umount", str(kept)], check=False)
+
+
+def test_runc_with_mapped_users(runc: Runc) -> None:
+    """A container that runc gave a user namespace: its inodes, its root, and what lsns lists."""
+    identity = secrets.token_hex(32)
+    pid = runc.run(
+        "mapped",
+        "exec sleep 600",
+        resources={},
+        cgroups_path=f"/{runc.unique}/docker/{identity}",
+        root=(300_000, 400_000),
+    ).pid
+    before, links = lsns(), links_of(pid)
+    document = json.loads(output("namespaces", "--format", "json"))
+    (found,) = (one for one in document["containers"] if one["name"] == identity[:12])
+    assert {kind: n["inode"] for kind, n in found["namespaces"].items()} == links
+    assert links["user"] != links_of(2)["user"]
+    assert not found["namespaces"]["user"]["host"]
+    assert (found["root_uid"], found["root_gid"]) == (300_000, 400_000)
+    ours = {(one["kind"], one["inode"]) for one in document["namespaces"] if one["processes"]}
+    assert before & lsns() <= ours
+    assert ("user", links["user"]) in before & ours
+    page = output("--once", "--format", "prom", prefix=_NOBODY)
+    assert f'cgexporter_container_root_uid{{id="{identity[:12]}"}} 300000' in page
