@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from cgexporter import __version__, name_flags
 from cgexporter.commands import COMMANDS, command
 from cgexporter.commands.output import failed, printed
+from cgexporter.commands.reading import PROBLEMS, reading
+from cgexporter.correlate.identity import View
 from cgexporter.correlate.network import DEFAULT_EXCLUDE, NetworkSettings
 from cgexporter.exporter import Exporter, Names, Settings
-from cgexporter.flags import EXIT, Parser, add_logs, add_paths
-from cgexporter.hierarchies import NoHierarchyError
+from cgexporter.flags import EXIT, Parser, add_host, add_logs
 from cgexporter.logs import configure
 from cgexporter.metric import Level
 from cgexporter.metrics import COLLECTORS, DEFAULT_COLLECTORS
-from cgexporter.names.settings import IdentityError
 
 _DEFAULT_ADDRESS = ":9753"
 
@@ -118,7 +118,7 @@ def parser() -> Parser:
         default="/metrics",
         help="path of the metrics (default: %(default)s)",
     )
-    add_paths(flags)
+    add_host(flags)
     scan = flags.add_argument_group("what is read")
     for name in COLLECTORS:
         scan.add_argument(
@@ -244,36 +244,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         grammar.error("--web.listen-address goes without --once")
     if problem := name_flags.problem(flags):
         grammar.error(problem)
+    if flags.recording and not flags.once:
+        grammar.error("--from goes with --once, or behind a command")
     configure(flags.log_level, flags.log_format)
+    if flags.once:
+        return _once(flags)
     try:
         exporter = Exporter(settings(flags))
-    except (NoHierarchyError, IdentityError, OSError) as exc:
+    except PROBLEMS as exc:
         return failed(exc)
-    if flags.once:
-        return _once(exporter, flags.format or "table")
     return _serve(exporter, flags)
 
 
-def _once(exporter: Exporter, form: str) -> int:
+def _once(flags: argparse.Namespace) -> int:
+    form = flags.format or "table"
     try:
-        view = exporter.name(exporter.look())
-    except OSError as exc:
+        with reading(flags, settings(flags)) as (exporter, host):
+            host.last()
+            view = exporter.name(exporter.look())
+            return printed(_output(exporter, view, form))
+    except PROBLEMS as exc:
         return failed(exc)
+
+
+def _output(exporter: Exporter, view: View, form: str) -> str:
     if form == "json":
         from cgexporter.local.json import document
 
-        output = document(view, exporter.resolver.missing)
-    elif form == "prom":
+        return document(view, exporter.resolver.missing)
+    if form == "prom":
         from cgexporter.own import page
         from cgexporter.publish import Format
 
-        output = page(exporter, view, Format.TEXT).decode()
-    else:
-        from cgexporter.local.table import table
+        return page(exporter, view, Format.TEXT).decode()
+    from cgexporter.local.table import table
 
-        output = table(view, exporter.resolver.missing)
-    exporter.close()
-    return printed(output)
+    return table(view, exporter.resolver.missing)
 
 
 def _serve(exporter: Exporter, flags: argparse.Namespace) -> int:

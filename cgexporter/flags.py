@@ -1,6 +1,7 @@
 """What the command lines of all commands share: grammar, exit status, where the host is, logs."""
 
 import argparse
+import re
 from typing import NoReturn
 
 from cgexporter.logs import FORMATS, LEVELS
@@ -21,7 +22,27 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
-def add_paths(flags: argparse.ArgumentParser) -> None:
+def duration(text: str) -> float:
+    """Seconds of `2s`, `500ms`, `1m` or `2`; at most an hour."""
+    match = re.fullmatch(r"(\d{1,7}(?:\.\d{1,3})?)(ms|s|m|)", text, re.ASCII)
+    seconds = float(match[1]) * {"ms": 0.001, "m": 60.0}.get(match[2], 1.0) if match else 0.0
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time from 100ms to 60m, such as 2s")
+    return seconds
+
+
+def add_host(flags: argparse.ArgumentParser) -> None:
+    """Add --path.* and --from, which `recording.host.opened` takes."""
+    add_paths(flags).add_argument(
+        "--from",
+        dest="recording",
+        metavar="FILE",
+        help="read a recording that `cgexporter record` made, and nothing of this host; - is "
+        "stdin. It has names and paths of its own: --path.* and --identity.* do not count",
+    )
+
+
+def add_paths(flags: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add --path.*: where the host's trees are."""
     paths = flags.add_argument_group("where the host is")
     paths.add_argument(
@@ -38,6 +59,7 @@ def add_paths(flags: argparse.ArgumentParser) -> None:
         default="/proc",
         help="the host's /proc, mounted or captured (default: %(default)s)",
     )
+    return paths
 
 
 def add_logs(flags: argparse.ArgumentParser) -> None:

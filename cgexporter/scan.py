@@ -290,7 +290,7 @@ class Scanner:
 
     def find(self) -> Found:
         """List the cgroups worth reading: the first half of `scan`."""
-        started, began = time.time(), time.monotonic()
+        started, began = kernel.now(), time.monotonic()
         if self._found is not None and all(walker.is_unchanged() for _, walker in self._walkers):
             return replace(self._found, started=started, began=began)
         found: dict[str, tuple[dict[Hierarchy, int], bool]] = {}

@@ -173,7 +173,7 @@ def document(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> s
         unsupported["/proc/PID/ns"] = "permission denied"
     unsupported |= {f"names from {source}": why for source, why in missing.items()}
     content: dict[str, Json] = {
-        "host": dict(host_facts(snapshot)),
+        "host": {name: fact for name, fact in host_facts(snapshot).items() if fact},
         "time": snapshot.started,
         "containers": [_container(container, devices) for container in view.containers],
         "sandboxes": [_container(sandbox, devices) for sandbox in view.sandboxes],
