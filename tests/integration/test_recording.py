@@ -3,6 +3,7 @@
 import json
 import lzma
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,7 +68,7 @@ def test_the_recording_is_what_was_seen(containers: list[Container]) -> None:
 
 
 def test_elsewhere(containers: list[Container], tmp_path: Path) -> None:
-    """On another host, as another user, in another locale, the output is the same bytes."""
+    """On another host, without a right here, in another locale, the output is the same bytes."""
     file = tmp_path / "host.tar.xz"
     cgexporter("record", str(file), "--interval", "500ms")
     assert file.stat().st_mode & 0o777 == 0o600
@@ -79,7 +80,7 @@ def test_elsewhere(containers: list[Container], tmp_path: Path) -> None:
     elsewhere = subprocess.run(
         [
             *(unshare, "--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--fork"),
-            *("--setuid", "65534", "--setgid", "65534", "--"),
+            *("--user", "--map-root-user", "--"),
             *(sys.executable, "-m", "cgexporter", *words, "-"),
         ],
         input=file.read_bytes(),
@@ -97,7 +98,6 @@ def test_no_secret_is_in_it(containers: list[Container], tmp_path: Path) -> None
     piped = cgexporter("record", "-", "--scans", "1")
     content = lzma.decompress(piped)
     assert _SECRET.encode() not in content
-    assert b"environ" not in content.replace(b"environment", b"")
-    assert b"cmdline" not in content
+    assert not re.search(rb"proc/\d+/(environ|cmdline|root|cwd|exe|maps|task)", content)
     for container in containers:
         assert f"proc/{container.pid}/stat".encode() in content
