@@ -16,7 +16,7 @@ from cgexporter.commands.reading import PROBLEMS, reading
 from cgexporter.correlate.identity import View
 from cgexporter.correlate.network import DEFAULT_EXCLUDE, NetworkSettings
 from cgexporter.exporter import Exporter, Names, Settings
-from cgexporter.flags import EXIT, Parser, add_host, add_logs
+from cgexporter.flags import EXIT, Parser, add_choice, add_host, add_logs, duration
 from cgexporter.logs import configure
 from cgexporter.metric import Level
 from cgexporter.metrics import COLLECTORS, DEFAULT_COLLECTORS
@@ -98,9 +98,18 @@ def parser() -> Parser:
     )
     once.add_argument(
         "--format",
-        choices=("table", "json", "prom"),
-        help="with --once: a table for people (default), JSON, or the metrics as served",
+        choices=("table", "tree", "json", "prom"),
+        help="with --once: a table for people (default), the tree of cgroups, JSON, or the metrics "
+        "as served",
     )
+    once.add_argument(
+        "--interval",
+        metavar="TIME",
+        type=duration,
+        help="with --once: scan twice, so far apart (such as 2s), and show what happened between, "
+        "per second; of a recording its first and last scan",
+    )
+    add_choice(once)
     web = flags.add_argument_group("serve")
     web.add_argument(
         "--web.listen-address",
@@ -238,14 +247,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(chosen.run(grammar.parse_args(words[1:]), grammar))
     grammar = parser()
     flags = grammar.parse_args(words)
-    if flags.format and not flags.once:
-        grammar.error("--format goes with --once")
-    if flags.addresses and flags.once:
-        grammar.error("--web.listen-address goes without --once")
+    if problem := _misplaced(flags):
+        grammar.error(problem)
     if problem := name_flags.problem(flags):
         grammar.error(problem)
-    if flags.recording and not flags.once:
-        grammar.error("--from goes with --once, or behind a command")
     configure(flags.log_level, flags.log_format)
     if flags.once:
         return _once(flags)
@@ -256,30 +261,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _serve(exporter, flags)
 
 
+def _misplaced(flags: argparse.Namespace) -> str | None:
+    """What is given but does not go with the rest; None where all does."""
+    if flags.once:
+        if flags.addresses:
+            return "--web.listen-address goes without --once"
+        for name in ("interval", "sort", "filters"):
+            if flags.format == "prom" and getattr(flags, name):
+                return f"--{name.rstrip('s')} goes with no metrics: they are as served"
+        return None
+    for name in ("format", "interval", "sort", "filters"):
+        if getattr(flags, name):
+            return f"--{name.rstrip('s')} goes with --once"
+    return "--from goes with --once, or behind a command" if flags.recording else None
+
+
 def _once(flags: argparse.Namespace) -> int:
-    form = flags.format or "table"
+    from cgexporter.local.progress import Progress
+
     try:
         with reading(flags, settings(flags)) as (exporter, host):
-            host.last()
-            view = exporter.name(exporter.look())
-            return printed(_output(exporter, view, form))
+            with Progress(exporter.scanner.far):
+                if flags.interval is None:
+                    host.last()
+                view = exporter.name(exporter.look())
+                before = None
+                if flags.interval is not None:
+                    before = view
+                    if not host.wait(flags.interval):
+                        return failed("--interval needs two scans, and the recording has one")
+                    host.last()
+                    view = exporter.name(exporter.look())
+            return printed(_output(exporter, view, before, flags))
     except PROBLEMS as exc:
         return failed(exc)
 
 
-def _output(exporter: Exporter, view: View, form: str) -> str:
-    if form == "json":
-        from cgexporter.local.json import document
-
-        return document(view, exporter.resolver.missing)
-    if form == "prom":
+def _output(exporter: Exporter, view: View, before: View | None, flags: argparse.Namespace) -> str:
+    if flags.format == "prom":
         from cgexporter.own import page
         from cgexporter.publish import Format
 
         return page(exporter, view, Format.TEXT).decode()
+    from cgexporter.local.choice import chosen
+    from cgexporter.local.rates import rates
+
+    changes = None if before is None else rates(before, view)
+    view, missing = chosen(view, flags.filters), exporter.resolver.missing
+    if flags.format == "json":
+        from cgexporter.local.columns import sorted_view
+        from cgexporter.local.json import document
+
+        return document(sorted_view(view, changes, flags.sort), missing, changes)
+    if flags.format == "tree":
+        from cgexporter.local.tree import tree
+
+        return tree(view, missing, changes, flags.sort)
     from cgexporter.local.table import table
 
-    return table(view, exporter.resolver.missing)
+    return table(view, missing, changes, flags.sort)
 
 
 def _serve(exporter: Exporter, flags: argparse.Namespace) -> int:

@@ -2,9 +2,12 @@
 
 import argparse
 import re
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cgexporter.logs import FORMATS, LEVELS
+
+if TYPE_CHECKING:  # local views are no part of the serving path
+    from cgexporter.local.choice import Filter
 
 EXIT = """\
 exit status:
@@ -29,6 +32,52 @@ def duration(text: str) -> float:
     if not 0.1 <= seconds <= 3600:
         raise argparse.ArgumentTypeError(f"{text!r} is no time from 100ms to 60m, such as 2s")
     return seconds
+
+
+# Columns of the table: local.columns.SORT_KEYS, which the serving path does not load.
+_SORT_KEYS = (
+    "name, image, runtime, pod, qos, cpu, cpu-limit, throttled, periods, memory, memory-limit, "
+    "used, oom, read, written, tasks, tasks-limit"
+)
+
+
+def sort_key(text: str) -> str:
+    """A column to sort by."""
+    if text not in _SORT_KEYS.split(", "):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {_SORT_KEYS}")
+    return text
+
+
+def container_filter(text: str) -> "Filter":
+    """A condition on containers."""
+    from cgexporter.local.choice import parse
+
+    try:
+        return parse(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+
+
+def add_choice(flags: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
+    """Add --sort and --filter: which containers, in which order."""
+    flags.add_argument(
+        "--sort",
+        metavar="COLUMN",
+        type=sort_key,
+        help=f"sort by a column, numbers from the largest down: {_SORT_KEYS}",
+    )
+    flags.add_argument(
+        "--filter",
+        dest="filters",
+        metavar="FILTER",
+        type=container_filter,
+        action="append",
+        default=[],
+        help="show only containers that match: a WORD that name, ID, pod or namespace has, or "
+        "FIELD=PATTERN[,PATTERN] with the fields name, id, pod, namespace, runtime, qos, image, "
+        "cgroup and patterns with * and ?, or FIELD!=PATTERN for those that do not; may be "
+        "repeated, then all must hold",
+    )
 
 
 def add_host(flags: argparse.ArgumentParser) -> None:

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 
-from cgexporter.correlate.facts import Facts
+from cgexporter.correlate.facts import Facts, Key
 from cgexporter.correlate.identity import Container, View
 from cgexporter.exporter import host_facts, support_reason
+from cgexporter.local.rates import Rates
 from cgexporter.model import NETWORK_SECTIONS, SECTIONS, Cgroup
 from cgexporter.model.namespaces import HostNamespace, Member
 
@@ -87,6 +88,11 @@ def _container(container: Container, devices: Mapping[str, str]) -> dict[str, Js
     return {**_without_none(facts), **_sections(container.cgroup, devices)}
 
 
+def _rates(container: Container, rates: Mapping[Key, Rates] | None) -> dict[str, Json]:
+    found = (rates or {}).get((container.cgroup.path, container.cgroup.inode))
+    return {} if found is None else {"rates": _without_none(found._asdict())}
+
+
 def _member(member: Member, view: View) -> dict[str, Json]:
     facts: dict[str, Json] = {
         "name": member.name,
@@ -157,12 +163,17 @@ def namespaces(
     return json.dumps(content, indent=2) + "\n"
 
 
-def document(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> str:
+def document(
+    view: View,
+    missing: Mapping[str, str] = MappingProxyType({}),
+    rates: Mapping[Key, Rates] | None = None,
+) -> str:
     """The whole document, indented, with a line end.
 
     Args:
         view: what to write.
         missing: by source of names, what it was denied.
+        rates: since the scan before; None where there was none.
     """
     snapshot = view.snapshot
     devices, tiers = snapshot.devices, view.tiers
@@ -175,7 +186,7 @@ def document(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> s
     content: dict[str, Json] = {
         "host": {name: fact for name, fact in host_facts(snapshot).items() if fact},
         "time": snapshot.started,
-        "containers": [_container(container, devices) for container in view.containers],
+        "containers": [{**_container(c, devices), **_rates(c, rates)} for c in view.containers],
         "sandboxes": [_container(sandbox, devices) for sandbox in view.sandboxes],
         "pods": [
             {
