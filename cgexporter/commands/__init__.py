@@ -8,6 +8,7 @@ from types import ModuleType
 
 # Name, and what the overview says of it.
 COMMANDS = {
+    "inspect": "print everything that is known about one container",
     "top": "show the containers of this host, live",
     "record": "keep what is read of this host in a file, for --from",
     "namespaces": "print which container shares which namespace with whom",

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from cgexporter.correlate.facts import Facts, Key
 from cgexporter.correlate.identity import Container, View
 from cgexporter.exporter import host_facts, support_reason
+from cgexporter.local.inspection import Inspection
 from cgexporter.local.rates import Rates
 from cgexporter.model import NETWORK_SECTIONS, SECTIONS, Cgroup
 from cgexporter.model.namespaces import HostNamespace, Member
@@ -161,6 +162,37 @@ def namespaces(
         "unsupported": dict(unsupported),
     }
     return json.dumps(content, indent=2) + "\n"
+
+
+def inspections(view: View, inspected: Sequence[Inspection], unsupported: Mapping[str, str]) -> str:
+    """``inspect --format json``: one element for each container."""
+    devices = view.snapshot.devices
+    content: dict[str, Json] = {
+        "time": view.snapshot.started,
+        "containers": [_inspection(it, view, devices) for it in inspected],
+        "unsupported": dict(unsupported),
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _inspection(it: Inspection, view: View, devices: Mapping[str, str]) -> dict[str, Json]:
+    facts: dict[str, Json] = {
+        "registry": it.registry,
+        "oci_runtime": it.oci_runtime,
+        "started_by": [each._asdict() for each in it.started_by],
+        "daemons": [each._asdict() for each in it.daemons],
+        "limits": [_without_none(asdict(limit)) for limit in it.limits],
+        "ancestors": [
+            {"cgroup": cgroup.path, **_sections(cgroup, devices)} for cgroup in it.ancestors[:-1]
+        ],
+        "member": None if it.member is None else _member(it.member, view),
+        "network_of": it.network.owner if it.network else None,
+        "interfaces": [each._asdict() for each in it.interfaces],
+        "ends": [_without_none(end._asdict()) for end in it.network.ends] if it.network else [],
+        "rates": None if it.rates is None else _without_none(it.rates._asdict()),
+        "seconds": it.seconds if it.rates is not None else None,
+    }
+    return {**_container(it.container, devices), **_without_none(facts)}
 
 
 def document(

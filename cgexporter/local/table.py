@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 
 from rich import box
@@ -18,7 +19,7 @@ from cgexporter.exporter import support_reason
 from cgexporter.local.columns import COLUMNS as ALL
 from cgexporter.local.columns import Column, Row, rows_of
 from cgexporter.local.rates import Rates
-from cgexporter.local.text import columns_of, padded, printable, shortened
+from cgexporter.local.text import ABSENT, columns_of, padded, printable, shortened
 
 # A pipe has no width: rows stay whole, for grep.
 _PIPE_WIDTH = 4000
@@ -40,10 +41,12 @@ def row(container: Container) -> Sequence[str]:
 
 
 def _fit(
-    columns: Sequence[Column], widths: Mapping[Column, int], width: int
+    columns: Sequence[Column], empty: AbstractSet[Column], widths: Mapping[Column, int], width: int
 ) -> tuple[list[Column], dict[Column, int]]:
-    """The columns that there is room for, and how wide each is."""
+    """The columns that there is room for, and how wide each is; those that say nothing go first."""
     kept = list(columns)
+    if sum(widths[column] + _GAP for column in kept) - _GAP > width:
+        kept = [column for column in kept if column not in empty]
     wide = dict(widths)
 
     def excess() -> int:
@@ -78,7 +81,8 @@ def lines(rows: Sequence[Row], width: int | None, sort: str | None = None) -> li
     widths = {
         column: max(map(columns_of, (titles[column], *cells[column])), default=0) for column in ALL
     }
-    kept, wide = (list(ALL), widths) if width is None else _fit(ALL, widths, width)
+    empty = {column for column in ALL if set(cells[column]) <= {ABSENT} and column.rank}
+    kept, wide = (list(ALL), widths) if width is None else _fit(ALL, empty, widths, width)
     head = Text()
     for column in kept:
         style = "bold underline" if column.key == sort else "bold"

@@ -1,5 +1,6 @@
 """``cgexporter top``: the table of containers, live."""
 
+import contextlib
 import os
 import select
 import shutil
@@ -8,7 +9,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import NoReturn
@@ -121,8 +122,11 @@ class State:
         elif len(key) == 1 and len(typed) < _LONGEST_FILTER:
             self.typed = typed + key
 
-    def take(self, view: View) -> None:
-        """Show another scan."""
+    def take(self, view: View | None) -> None:
+        """Show another scan; None is that there is none any more."""
+        if view is None:
+            self.paused, self.note = True, "END OF THE RECORDING"
+            return
         self.rates = {} if self.view is None else rates(self.view, view)
         self.view = view
 
@@ -180,6 +184,39 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+@contextlib.contextmanager
+def _terminal() -> Iterator[tuple[int, int]]:
+    """Have keys one by one and signals as they come, for the time of a `with` block.
+
+    Yields:
+        Descriptors to wait for: stdin, and one that is readable after a signal.
+    """
+    stdin = sys.stdin.fileno()
+    before = termios.tcgetattr(stdin)
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    ending = dict.fromkeys((signal.SIGTERM, signal.SIGHUP), _end)
+    handlers = {signal.SIGWINCH: lambda *_: None, **ending}
+    last = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    last_wake = signal.set_wakeup_fd(wake)
+    try:
+        tty.setcbreak(stdin)
+        yield stdin, woken
+    finally:
+        signal.set_wakeup_fd(last_wake)
+        for number, handler in last.items():
+            signal.signal(number, handler)
+        termios.tcsetattr(stdin, termios.TCSADRAIN, before)
+        os.close(woken)
+        os.close(wake)
+
+
+def _size() -> tuple[int, int]:
+    """Columns and lines of the terminal, but not fewer than a screen needs."""
+    now = shutil.get_terminal_size()
+    return max(20, now.columns), max(_HEAD_LINES + _FOOT_LINES + 1, now.lines)
+
+
 def run(state: State, look: Callable[[], View | None]) -> None:
     """Show scans until a key or signal ends it; the terminal is then as it was.
 
@@ -191,58 +228,28 @@ def run(state: State, look: Callable[[], View | None]) -> None:
         OSError: as `look` does.
     """
     console = Console(highlight=False, emoji=False, markup=False, force_terminal=True)
-    ascii_only = in_ascii()
-    stdin = sys.stdin.fileno()
-    before = termios.tcgetattr(stdin)
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_write, False)
-    handlers = {
-        signal.SIGWINCH: signal.signal(signal.SIGWINCH, lambda *_: None),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, _end),
-        signal.SIGHUP: signal.signal(signal.SIGHUP, _end),
-    }
-    woken = signal.set_wakeup_fd(wake_write)
-
-    def size_now() -> tuple[int, int]:
-        now = shutil.get_terminal_size()
-        return max(20, now.columns), max(_HEAD_LINES + _FOOT_LINES + 1, now.lines)
-
-    try:
-        tty.setcbreak(stdin)
-        with console.screen(hide_cursor=True) as screen:
-            due = 0.0
-            while not state.ended:
-                now = time.monotonic()
-                if now >= due and not state.paused:
-                    view = look()
-                    if view is None:
-                        state.paused, state.note = True, "END OF THE RECORDING"
-                    else:
-                        state.take(view)
-                    due = max(now + state.interval, time.monotonic())
-                width, height = size_now()
-                console.size = (width, height)  # type: ignore[assignment]
-                found = state.screen(width, height)
-                if ascii_only:
-                    found = [_in_ascii(line) for line in found]
-                screen.update(Group(*found))
-                left = None if state.paused else max(0.0, due - time.monotonic())
-                ready, _, _ = select.select([stdin, wake_read], [], [], left)
-                if wake_read in ready:
-                    os.read(wake_read, 4096)
-                if stdin in ready:
-                    data = os.read(stdin, 4096)
-                    for key in keys_in(data) if data else ["quit"]:
-                        state.press(key)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.set_wakeup_fd(woken)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        termios.tcsetattr(stdin, termios.TCSADRAIN, before)
-        os.close(wake_read)
-        os.close(wake_write)
+    drawn = _in_ascii if in_ascii() else None
+    due = 0.0
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        _terminal() as (stdin, woken),
+        console.screen(hide_cursor=True) as screen,
+    ):
+        while not state.ended:
+            if time.monotonic() >= due and not state.paused:
+                due = time.monotonic() + state.interval
+                state.take(look())
+            console.size = size = _size()
+            found = state.screen(*size)
+            screen.update(Group(*(map(drawn, found) if drawn else found)))
+            left = None if state.paused else max(0.0, due - time.monotonic())
+            ready, _, _ = select.select([stdin, woken], [], [], left)
+            if woken in ready:
+                os.read(woken, 4096)
+            if stdin in ready:
+                data = os.read(stdin, 4096)
+                for key in keys_in(data) if data else ["quit"]:
+                    state.press(key)
 
 
 def _in_ascii(line: Text) -> Text:

@@ -90,6 +90,14 @@ def parse_start_time(data: bytes) -> int:
     return decimal(name_of(fields[19]))
 
 
+def parse_parent(data: bytes) -> int:
+    """Parse ``/proc/PID/stat`` for the parent's PID; 0 has none. Source: proc_pid_stat(5)."""
+    fields = data.rpartition(b")")[2].split()
+    if len(fields) < 2:
+        raise ParseError(f"expected the fields of a process, found {data[:40]!r}")
+    return decimal(name_of(fields[1]))
+
+
 def parse_score(data: bytes) -> int:
     """Parse ``/proc/PID/oom_score_adj``: -1000 to 1000. Source: proc_pid_oom_score_adj(5)."""
     word = data.strip()
