@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from cgexporter import __version__, name_flags
-from cgexporter.commands import COMMANDS, command
+from cgexporter.commands import COMMANDS, command, know_grammar
 from cgexporter.commands.output import failed, printed
 from cgexporter.commands.reading import PROBLEMS, reading
 from cgexporter.correlate.identity import View
@@ -241,6 +241,7 @@ def _network(flags: argparse.Namespace) -> NetworkSettings:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
+    know_grammar(parser)
     if words and words[0] in COMMANDS:
         chosen = command(words[0])
         grammar = chosen.grammar()
