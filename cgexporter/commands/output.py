@@ -6,7 +6,9 @@ import sys
 
 def failed(problem: object) -> int:
     """Say on stderr what failed; returns the exit status."""
-    print(f"cgexporter: {problem}", file=sys.stderr)
+    from cgexporter.local.text import printable  # file names may be anybody's
+
+    print(f"cgexporter: {printable(str(problem))}", file=sys.stderr)
     return 1
 
 

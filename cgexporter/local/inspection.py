@@ -119,7 +119,7 @@ def found(view: View, sweep: Sweep, word: str) -> Sequence[Container]:
         exact = [c for c in containers if (c.container_id or "").startswith(word)]
     if not exact:
         pods = {p for p in map(pod_of, view.containers) if p}
-        names = [p for p in pods if word == p or word == p.partition("/")[2]]
+        names = [p for p in pods if word in (p, p.partition("/")[2] or p)]
         its = [c for c in view.containers if pod_of(c) in names or word == c.place.pod_uid]
         if len({c.place.pod_path for c in its}) <= 1 and its:
             return its

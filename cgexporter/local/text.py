@@ -2,6 +2,7 @@
 
 import math
 import unicodedata
+from collections.abc import Iterable
 
 ABSENT = "-"
 UNLIMITED = "max"
@@ -70,6 +71,17 @@ def shortened(text: str, width: int) -> str:
     while text and columns_of(text) > width - 1:
         text = text[:-1]
     return text + "~" if width > 0 else ""
+
+
+def fitted(parts: Iterable[str], between: str, width: int) -> str:
+    """As many parts as there is room for; the first is cut where even that is too long."""
+    text = ""
+    for part in parts:
+        longer = f"{text}{between}{part}" if text else part
+        if text and columns_of(longer) > width:
+            break
+        text = longer
+    return shortened(text, width)
 
 
 def padded(text: str, width: int, left: bool) -> str:

@@ -23,9 +23,9 @@ from cgexporter.local.choice import Filter, chosen, parse
 from cgexporter.local.columns import SORT_KEYS, rows_of
 from cgexporter.local.rates import Rates, rates
 from cgexporter.local.table import in_ascii, lines
-from cgexporter.local.text import plain, printable, shortened, size
+from cgexporter.local.text import fitted, plain, printable, shortened, size
 
-KEYS = "q quit  s S sort  / filter  c clear filter  p pause  up down scroll"
+KEYS = ("q quit", "s S sort", "/ filter", "p pause", "c clear filter", "up down scroll")
 _HEAD_LINES, _FOOT_LINES = 3, 1
 _LONGEST_FILTER = 200
 # What a terminal sends for a key, and what it is called here.
@@ -140,43 +140,43 @@ class State:
         self.first = max(0, min(self.first, len(rows) - self.page))
         here = rows[self.first : self.first + self.page]
         found = [
-            Text(shortened(self._about_host(view), width), style="bold"),
-            Text(shortened(self._about_view(len(rows), len(view.containers)), width), style="dim"),
+            Text(fitted(self._about_host(view), "  ", width), style="bold"),
+            Text(fitted(self._about_view(len(rows), len(view.containers)), ", ", width), "dim"),
             *lines(here, width, self.sort),
         ]
         if not rows:
             found.append(Text("No container matches." if view.containers else "No containers."))
         found += [Text()] * (height - _FOOT_LINES - len(found))
-        foot = Text(shortened(KEYS, width), style="dim")
+        foot = Text(fitted(KEYS, "  ", width), style="dim")
         if self.typed is not None:
             foot = Text(shortened(f"filter: {printable(self.typed)}_", width), style="bold")
         elif self.problem:
             foot = Text(shortened(printable(self.problem), width), style="bold red")
         return [*found[: height - _FOOT_LINES], foot]
 
-    def _about_host(self, view: View) -> str:
+    def _about_host(self, view: View) -> Sequence[str]:
         snapshot = view.snapshot
         machine, root = snapshot.machine, snapshot.cgroups.get("/")
         memory = root.memory.current_bytes if root and root.memory else None
         moment = time.strftime("%H:%M:%S", time.localtime(snapshot.started))
         return (
-            f"cgexporter top  {moment}  {len(view.containers)} containers  "
-            f"{plain(machine.cpus)} CPUs  memory {size(memory)} of "
-            f"{size(machine.memory.mem_total)}  cgroups {snapshot.mode.value}"
+            f"cgexporter top  {moment}",
+            f"{len(view.containers)} containers",
+            f"{plain(machine.cpus)} CPUs",
+            f"memory {size(memory)} of {size(machine.memory.mem_total)}",
+            f"cgroups {snapshot.mode.value}",
         )
 
-    def _about_view(self, matching: int, total: int) -> str:
-        parts = [f"every {self.interval:g}s, by {self.sort}"]
+    def _about_view(self, matching: int, total: int) -> Iterator[str]:
         if self.paused:
-            parts.insert(0, "PAUSED")
-        if self.note:
-            parts.insert(0, self.note)
+            yield self.note or "PAUSED"
+        yield f"by {self.sort}"
         if self.shown_filter or matching < total:
-            parts.append(f"{matching} of {total} match {printable(self.shown_filter)}".rstrip())
+            yield f"{matching} of {total} match {printable(self.shown_filter)}".rstrip()
         if matching > self.page:
             last = min(matching, self.first + self.page)
-            parts.append(f"rows {self.first + 1} to {last} of {matching}")
-        return ", ".join(parts)
+            yield f"rows {self.first + 1} to {last} of {matching}"
+        yield f"every {self.interval:g}s"
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
