@@ -21,7 +21,7 @@ def screen(tmux: str, repository: Path, match: re.Match[str]) -> str:
     shop = recording(repository)
     with terminal(tmux, int(columns), int(lines)) as window:
         if kind == "top":
-            window.run("top", "--from", shop, "--interval", "200ms", "--filter", "cgroup=/shop*")
+            window.run("top", "--from", shop, "--interval", "200ms")
             return window.settled("END OF THE RECORDING")
         window.run(*shlex.split(words), "--from", shop)
         shown = window.settled("status 0")

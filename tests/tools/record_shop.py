@@ -29,8 +29,8 @@ _DOUBLE = "a=x; i=0; while [ $i -lt 24 ]; do a=$a$a; i=$((i+1)); done"
 _HOGGING = "a=x; while :; do a=$a$a; done"
 # Name, script, CPU quota in percent, memory limit in MiB, task limit.
 _CONTAINERS = (
-    ("api", "while :; do :; done", 20, 64, 50),
-    ("batch", "while :; do dd if=/dev/zero of=/tmp/x bs=1M count=40; rm /tmp/x; done", 50, 128, 0),
+    ("api", "while :; do :; done", 5, 64, 50),
+    ("batch", "while :; do dd if=/dev/zero of=/tmp/x bs=1M count=40; rm /tmp/x; done", 10, 128, 0),
     ("db", f"{_DOUBLE}; while :; do sleep 1000; done", 0, 40, 100),
     ("leak", f"while :; do sh -c '{_HOGGING}'; sleep 1; done", 30, 16, 20),
     ("sidecar", "while :; do sleep 1; done", 0, 0, 0),

@@ -107,5 +107,5 @@ def terminal(
 
 
 def recording(repository: Path) -> str:
-    """A recording of a host with a small shop on it: six containers of runc, and others'."""
+    """A recording of a host with a small shop on it: six containers of runc."""
     return str(repository / "tests/data/shop.tar.xz")

@@ -106,7 +106,7 @@ def test_nobody(word: str, why: str, capsys: pytest.CaptureFixture[str], fixture
 def test_ambiguous(capsys: pytest.CaptureFixture[str], fixtures: Path) -> None:
     """A word that means several is answered with their cgroups, each of which means one."""
     with pytest.raises(LookupError, match="is 2 containers: ") as caught:
-        told(capsys, fixtures, "v2-6.1-kubepods-runc", "b" * 64)
+        told(capsys, fixtures, "v2-6.1-kubepods-runc", "a" * 64)
     for path in str(caught.value).partition("containers: ")[2].strip().split(", "):
         (found,) = told(capsys, fixtures, "v2-6.1-kubepods-runc", path)
         assert found["cgroup"] == path
