@@ -82,7 +82,7 @@ def record(
         cgroupfs=os.path.normpath(settings.cgroupfs),
         procfs=os.path.normpath(settings.procfs),
     )
-    recorder = Recorder()
+    recorder = Recorder(settings.cgroupfs)
     links = _Links(recorder)
     kept, views = [], []
     with _standing_in(recorder, links):
@@ -91,6 +91,7 @@ def record(
             for number in range(scans):
                 if number:
                     wait()
+                recorder.begin()
                 view = exporter.name(exporter.look())
                 host_namespaces(view, exporter.sweep)
                 scan = Scan(

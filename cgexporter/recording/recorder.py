@@ -57,12 +57,36 @@ class _Listing:
 
 
 class Recorder:
-    """Asks the kernel, and keeps what it said of each path last."""
+    """Asks the kernel, and keeps what it said.
 
-    def __init__(self) -> None:
+    Of processes that is the last of a scan, for they are looked at until its end; of cgroups the
+    first, for it is what the scan read: one that is removed before the scan's end was there.
+
+    Args:
+        cgroupfs: where cgroups are.
+    """
+
+    def __init__(self, cgroupfs: str) -> None:
         self.entries: dict[str, Entry] = {}
+        self._cgroupfs = cgroupfs
         self._paths: dict[int, str] = {}
         self._parts: dict[int, bytes] = {}
+        self._opened = 0
+        self._serials: dict[int, int] = {}  # of descriptors, whose numbers are given again
+        self._said: dict[tuple[str, str], int] = {}
+
+    def begin(self) -> None:
+        """Begin another scan."""
+        self._said.clear()
+
+    def _is_first(self, path: str, call: str, serial: int = 0) -> bool:
+        """Whether an answer is to be kept: not where a cgroup has given one in this scan."""
+        if not path.startswith(self._cgroupfs):
+            return True
+        if (path, call) not in self._said:
+            self._said[path, call] = serial
+            return True
+        return serial > 0 and self._said[path, call] == serial  # more of the same read
 
     def files(self) -> Files:
         """What is known by now."""
@@ -86,15 +110,19 @@ class Recorder:
             return self.path_of(path)
         return path if dir_fd is None else f"{self.path_of(dir_fd)}/{path}"
 
-    def _keep(self, path: str, call: str, **said: Any) -> None:
+    def _keep(self, path: str, call: str, serial: int = 0, **said: Any) -> None:
+        if not self._is_first(path, call, serial):
+            return
         entry = self.entries.get(path, NOTHING)
         errors = {other: number for other, number in entry.errors.items() if other != call}
         self.entries[path] = entry._replace(errors=errors, **said)
 
-    def _ask(self, path: str, call: str, ask: Callable[[], T]) -> T:
+    def _ask(self, path: str, call: str, ask: Callable[[], T], serial: int = 0) -> T:
         try:
             return ask()
         except OSError as exc:
+            if not self._is_first(path, call, serial):
+                raise
             entry = self.entries.get(path, NOTHING)
             gone = {"stat": "status", "list": "names", "readlink": "link"}
             nothing: dict[str, Any] = {gone.get(call, "data"): None}
@@ -109,6 +137,8 @@ class Recorder:
         fd = self._ask(whole, "open", lambda: os.open(path, flags, dir_fd=dir_fd))
         self._keep(whole, "open")
         self._paths[fd] = whole
+        self._opened += 1
+        self._serials[fd] = self._opened
         self._parts.pop(fd, None)
         return fd
 
@@ -121,16 +151,16 @@ class Recorder:
     def pread(self, fd: int, size: int, offset: int) -> bytes:
         """As `os.pread` of a whole file."""
         path = self.path_of(fd)
-        data = self._ask(path, "read", lambda: os.pread(fd, size, offset))
-        self._keep(path, "read", data=kept(path, data))
+        data = self._ask(path, "read", lambda: os.pread(fd, size, offset), self._serials[fd])
+        self._keep(path, "read", self._serials[fd], data=kept(path, data))
         return data
 
     def read(self, fd: int, size: int) -> bytes:
         """As `os.read`, from the beginning on."""
         path = self.path_of(fd)
-        data = self._ask(path, "read", lambda: os.read(fd, size))
+        data = self._ask(path, "read", lambda: os.read(fd, size), self._serials[fd])
         whole = self._parts[fd] = self._parts.get(fd, b"") + data
-        self._keep(path, "read", data=kept(path, whole))
+        self._keep(path, "read", self._serials[fd], data=kept(path, whole))
         return data
 
     def stat(self, path: str, *, dir_fd: int | None = None) -> os.stat_result:
@@ -166,8 +196,9 @@ class Recorder:
         whole = self._path(path, None)
         found = self._ask(whole, "list", lambda: os.listdir(path))
         known = self.entries.get(whole, NOTHING).names
-        if known is None or [each.name for each in known] != found:
-            self._keep(whole, "list", names=tuple(Name(name, 0, False) for name in found))
+        # scandir says more: what it said in this scan stays.
+        if (whole, "list") not in self._said and [each.name for each in known or ()] != found:
+            self._keep(whole, "listdir", names=tuple(Name(name, 0, False) for name in found))
         return found
 
     def readlink(self, path: str, *, dir_fd: int | None = None) -> str:

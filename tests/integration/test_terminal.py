@@ -130,7 +130,7 @@ def test_top_live(tmux: str) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         window.press("p")
-        paused = window.wait_for("PAUSED")
+        paused = window.settled("PAUSED")
         time.sleep(1.5)
         assert window.screen() == paused
         window.press("C-c")
