@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import os
 import sys
 import tempfile
@@ -95,12 +96,14 @@ def _target(name: str) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     if os.path.isdir(name):
-        raise IsADirectoryError(f"{name} is a directory: name a file to write")
+        raise IsADirectoryError(errno.EISDIR, "is a directory: name a file to write", name)
     if os.path.exists(name) and not os.path.isfile(name):
         with open(name, "wb") as file:  # a device or pipe has no other name
             yield file
         return
     directory = os.path.dirname(name) or "."
+    if not os.path.isdir(directory):
+        raise FileNotFoundError(errno.ENOENT, "there is no such directory", directory)
     with tempfile.NamedTemporaryFile(dir=directory, prefix=".cgexporter-", delete=False) as file:
         try:
             yield file  # type: ignore[misc]
