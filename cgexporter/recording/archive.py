@@ -34,7 +34,7 @@ from cgexporter.recording import (
 )
 
 FORMAT = 1
-# 10,000 containers fit; what is larger is no recording of ours.
+# 5,000 containers fit: 500 take 83 MiB, 0.8 MiB packed.
 MAX_BYTES = 1 << 30
 MAX_FILE_BYTES = 64 << 20
 _MAX_SCANS = 1000
