@@ -32,6 +32,10 @@ TOOLS = {
     "etcd": "etcd-server",
     "openssl": "openssl",
     "ip": "iproute2",
+    "tmux": "tmux",
+    "zsh": "zsh",
+    "fish": "fish",
+    "mandoc": "mandoc",
     "iptables": "iptables",
 }
 

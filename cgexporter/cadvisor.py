@@ -7,7 +7,6 @@ cAdvisor's lib/metrics/prometheus.go and lib/container/libcontainer/handler.go.
 """
 
 import math
-import os
 import resource
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -588,7 +587,7 @@ class CadvisorPublisher:
         cpus, memory, swap = machine.cpus, machine.memory.mem_total, machine.memory.swap_total
         version = (
             f'{{cadvisorRevision="",cadvisorVersion="{self.version}",dockerVersion="",'
-            f'kernelVersion="{label_value(os.uname().release)}",osVersion=""}}'
+            f'kernelVersion="{label_value(machine.kernel or "")}",osVersion=""}}'
         )
         samples = {
             "machine_cpu_cores": (labels, cpus),

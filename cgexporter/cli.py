@@ -10,16 +10,16 @@ import sys
 from collections.abc import Sequence
 
 from cgexporter import __version__, name_flags
-from cgexporter.commands import COMMANDS, command
+from cgexporter.commands import COMMANDS, command, know_grammar
 from cgexporter.commands.output import failed, printed
+from cgexporter.commands.reading import PROBLEMS, reading
+from cgexporter.correlate.identity import View
 from cgexporter.correlate.network import DEFAULT_EXCLUDE, NetworkSettings
 from cgexporter.exporter import Exporter, Names, Settings
-from cgexporter.flags import EXIT, Parser, add_logs, add_paths
-from cgexporter.hierarchies import NoHierarchyError
+from cgexporter.flags import EXIT, Parser, add_choice, add_host, add_logs, duration
 from cgexporter.logs import configure
 from cgexporter.metric import Level
 from cgexporter.metrics import COLLECTORS, DEFAULT_COLLECTORS
-from cgexporter.names.settings import IdentityError
 
 _DEFAULT_ADDRESS = ":9753"
 
@@ -98,9 +98,18 @@ def parser() -> Parser:
     )
     once.add_argument(
         "--format",
-        choices=("table", "json", "prom"),
-        help="with --once: a table for people (default), JSON, or the metrics as served",
+        choices=("table", "tree", "json", "prom"),
+        help="with --once: a table for people (default), the tree of cgroups, JSON, or the metrics "
+        "as served",
     )
+    once.add_argument(
+        "--interval",
+        metavar="TIME",
+        type=duration,
+        help="with --once: scan twice, so far apart (such as 2s), and show what happened between, "
+        "per second; of a recording its first and last scan",
+    )
+    add_choice(once)
     web = flags.add_argument_group("serve")
     web.add_argument(
         "--web.listen-address",
@@ -118,7 +127,7 @@ def parser() -> Parser:
         default="/metrics",
         help="path of the metrics (default: %(default)s)",
     )
-    add_paths(flags)
+    add_host(flags)
     scan = flags.add_argument_group("what is read")
     for name in COLLECTORS:
         scan.add_argument(
@@ -232,48 +241,86 @@ def _network(flags: argparse.Namespace) -> NetworkSettings:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
+    know_grammar(parser)
     if words and words[0] in COMMANDS:
         chosen = command(words[0])
         grammar = chosen.grammar()
         return int(chosen.run(grammar.parse_args(words[1:]), grammar))
     grammar = parser()
     flags = grammar.parse_args(words)
-    if flags.format and not flags.once:
-        grammar.error("--format goes with --once")
-    if flags.addresses and flags.once:
-        grammar.error("--web.listen-address goes without --once")
+    if problem := _misplaced(flags):
+        grammar.error(problem)
     if problem := name_flags.problem(flags):
         grammar.error(problem)
     configure(flags.log_level, flags.log_format)
+    if flags.once:
+        return _once(flags)
     try:
         exporter = Exporter(settings(flags))
-    except (NoHierarchyError, IdentityError, OSError) as exc:
+    except PROBLEMS as exc:
         return failed(exc)
-    if flags.once:
-        return _once(exporter, flags.format or "table")
     return _serve(exporter, flags)
 
 
-def _once(exporter: Exporter, form: str) -> int:
-    try:
-        view = exporter.name(exporter.look())
-    except OSError as exc:
-        return failed(exc)
-    if form == "json":
-        from cgexporter.local.json import document
+def _misplaced(flags: argparse.Namespace) -> str | None:
+    """What is given but does not go with the rest; None where all does."""
+    if flags.once:
+        if flags.addresses:
+            return "--web.listen-address goes without --once"
+        for name in ("interval", "sort", "filters"):
+            if flags.format == "prom" and getattr(flags, name):
+                return f"--{name.rstrip('s')} goes with no metrics: they are as served"
+        return None
+    for name in ("format", "interval", "sort", "filters"):
+        if getattr(flags, name):
+            return f"--{name.rstrip('s')} goes with --once"
+    return "--from goes with --once, or behind a command" if flags.recording else None
 
-        output = document(view, exporter.resolver.missing)
-    elif form == "prom":
+
+def _once(flags: argparse.Namespace) -> int:
+    from cgexporter.local.progress import Progress
+
+    try:
+        with reading(flags, settings(flags)) as (exporter, host):
+            with Progress(exporter.scanner.far):
+                if flags.interval is None:
+                    host.last()
+                view = exporter.name(exporter.look())
+                before = None
+                if flags.interval is not None:
+                    before = view
+                    if not host.wait(flags.interval):
+                        return failed("--interval needs two scans, and the recording has one")
+                    host.last()
+                    view = exporter.name(exporter.look())
+            return printed(_output(exporter, view, before, flags))
+    except PROBLEMS as exc:
+        return failed(exc)
+
+
+def _output(exporter: Exporter, view: View, before: View | None, flags: argparse.Namespace) -> str:
+    if flags.format == "prom":
         from cgexporter.own import page
         from cgexporter.publish import Format
 
-        output = page(exporter, view, Format.TEXT).decode()
-    else:
-        from cgexporter.local.table import table
+        return page(exporter, view, Format.TEXT).decode()
+    from cgexporter.local.choice import chosen
+    from cgexporter.local.rates import rates
 
-        output = table(view, exporter.resolver.missing)
-    exporter.close()
-    return printed(output)
+    changes = None if before is None else rates(before, view)
+    view, missing = chosen(view, flags.filters), exporter.resolver.missing
+    if flags.format == "json":
+        from cgexporter.local.columns import sorted_view
+        from cgexporter.local.json import document
+
+        return document(sorted_view(view, changes, flags.sort), missing, changes)
+    if flags.format == "tree":
+        from cgexporter.local.tree import tree
+
+        return tree(view, missing, changes, flags.sort)
+    from cgexporter.local.table import table
+
+    return table(view, missing, changes, flags.sort)
 
 
 def _serve(exporter: Exporter, flags: argparse.Namespace) -> int:

@@ -2,12 +2,12 @@
 
 import enum
 import logging
-import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cgexporter import __version__, kernel
@@ -17,11 +17,12 @@ from cgexporter.correlate.limits import Limits, with_root
 from cgexporter.correlate.namespaces import Inventories
 from cgexporter.correlate.network import NetworkCollector, NetworkSettings
 from cgexporter.correlate.sweep import Sweep
-from cgexporter.hierarchies import find
+from cgexporter.hierarchies import Hierarchies, find
 from cgexporter.kernel import Missing
 from cgexporter.metric import Level, Metric
 from cgexporter.metrics import DEFAULT_COLLECTORS, METRICS
 from cgexporter.model import NETWORK_SECTIONS, Snapshot
+from cgexporter.names.resolver import Resolver
 from cgexporter.names.settings import Identity, resolver
 from cgexporter.publish import Format, Publisher
 from cgexporter.scan import Scanner, ScanTimeoutError
@@ -68,6 +69,8 @@ class Settings:
     collector_levels: Mapping[str, Sequence[Level]] = field(default_factory=dict)
     names: Names = Names.CGEXPORTER
     identity: Identity | None = None  # None: only what cgroup paths and processes tell
+    # What tells names instead of the sources of `identity`.
+    resolver: Callable[[Hierarchies], Resolver] | None = None
 
 
 @dataclass(slots=True)
@@ -141,7 +144,8 @@ class Exporter:
         self._max_cgroups = settings.max_cgroups
         self.watcher: EventWatcher | None = None
         nothing = Identity(logs=False, state=False)
-        self.resolver = resolver(settings.identity or nothing, hierarchies)
+        make = settings.resolver or partial(resolver, settings.identity or nothing)
+        self.resolver = make(hierarchies)
         self.status = Status(Counter(), Counter())
 
     @property
@@ -310,7 +314,7 @@ def support_reason(snapshot: Snapshot, file: str) -> str:
 
 def host_facts(snapshot: Snapshot) -> dict[str, str]:
     """What is said once of the host."""
-    return {"cgroup_mode": snapshot.mode.value, "kernel": os.uname().release}
+    return {"cgroup_mode": snapshot.mode.value, "kernel": snapshot.machine.kernel or ""}
 
 
 def build_facts() -> dict[str, str]:

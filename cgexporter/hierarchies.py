@@ -86,9 +86,9 @@ def find(cgroupfs: str, procfs: str) -> Hierarchies:
         NoHierarchyError: nothing was found; the message says what to do.
     """
     cgroupfs = os.path.normpath(cgroupfs)
-    if not os.path.isdir(procfs):
+    if not kernel.is_directory(procfs):
         raise NoHierarchyError(f"{procfs} is no directory: give the host's /proc as --path.procfs")
-    if not os.path.isdir(cgroupfs):
+    if not kernel.is_directory(cgroupfs):
         raise NoHierarchyError(
             f"{cgroupfs} is no directory: give the host's /sys/fs/cgroup as --path.cgroupfs"
         )
@@ -127,7 +127,7 @@ def _below(mounts: Sequence[Mount], place: str, cgroupfs: str, procfs: str) -> H
         if not inside or mount.device in seen:
             continue
         where = cgroupfs + mount.mount_point[len(place) :]
-        if not os.path.exists(f"{where}/cgroup.procs"):
+        if not kernel.exists(f"{where}/cgroup.procs"):
             continue
         root = mount.root if ".." not in mount.root.split("/") else "/"
         if mount.fstype == "cgroup2":
@@ -145,11 +145,11 @@ def _by_files(cgroupfs: str, procfs: str) -> Hierarchies:
     unified = None
     legacy: dict[str, Hierarchy] = {}
     for where in (cgroupfs, *kernel.directories(cgroupfs)):
-        if os.path.exists(f"{where}/cgroup.controllers"):
+        if kernel.exists(f"{where}/cgroup.controllers"):
             unified = Hierarchy(where, "/", frozenset(), unified=True)
             if where == cgroupfs:
                 break  # the others are its cgroups
-        elif os.path.exists(f"{where}/cgroup.procs"):
+        elif kernel.exists(f"{where}/cgroup.procs"):
             controllers = _CONTROLLERS & set(os.path.basename(where).split(","))
             tree = Hierarchy(where, "/", controllers, unified=False)
             legacy.update(dict.fromkeys(controllers, tree))

@@ -9,8 +9,11 @@ import enum
 import errno
 import itertools
 import os
+import os as os_module
 import re
 import resource
+import stat
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
@@ -28,6 +31,10 @@ _HALF_PAGE = 2048
 # Descriptors kept free for sockets, logs and libraries.
 _RESERVED_DESCRIPTORS = 256
 
+
+# Of this process itself, also while a recording stands in for the host.
+_stat_own = os.stat
+_clock: Callable[[], float] = time.time
 
 # A directory that was removed, or may not be looked into.
 _VANISHED = frozenset({errno.ENOENT, errno.ENODEV, errno.EACCES, errno.EPERM})
@@ -60,6 +67,30 @@ def reason(exc: OSError) -> Missing:
     raise exc
 
 
+def stand_in(system: object | None, clock: Callable[[], float] | None = None) -> None:
+    """Read from something else than this host: a recording, or what makes one.
+
+    Args:
+        system: has the functions of `os` that this module calls, by these names: `open`,
+            `close`, `read`, `pread`, `stat`, `fstat`, `scandir`, `listdir`, `readlink` and
+            `getpid`. None is the host again. The readers stay as fast as they were: they call
+            what the name `os` stands for here.
+        clock: what time it is, in seconds since the epoch.
+    """
+    globals()["os"] = os_module if system is None else system
+    globals()["_clock"] = clock or time.time
+
+
+def now() -> float:
+    """What time it is on the host that is read, in seconds since the epoch."""
+    return _clock()
+
+
+def own_pid() -> int:
+    """The PID of this process, or of the one that made the recording."""
+    return os.getpid()
+
+
 def _pread_whole(fd: int, size: int) -> bytes:
     """Read a held file in one read(), with a larger buffer until it fits.
 
@@ -80,6 +111,23 @@ def _read_to_end(fd: int) -> bytes:
     while chunk := os.read(fd, 65536):
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def is_directory(path: str) -> bool:
+    """Whether there is such a directory."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file or directory."""
+    try:
+        os.stat(path)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _exists(dir_fd: int, name: str) -> bool:
@@ -357,7 +405,7 @@ def open_descriptors() -> int:
 
     Source: proc_pid_fd(5), the size of the directory.
     """
-    return os.stat("/proc/self/fd").st_size
+    return _stat_own("/proc/self/fd").st_size
 
 
 def directories(path: str) -> list[str]:

@@ -36,6 +36,7 @@ class MachineReader:
         self._cpus: int | None = None
         self._tasks_max: int | None = None
         self._boot_id: str | None = None
+        self._kernel: str | None = None
 
     def read(self) -> Machine:
         """Read them."""
@@ -46,6 +47,7 @@ class MachineReader:
                 self._fact("sys/kernel/threads-max", single_value),
             )
             self._boot_id = self._fact("sys/kernel/random/boot_id", parse_word)
+            self._kernel = self._fact("sys/kernel/osrelease", parse_word)
             self._tasks_max = min((n for n in limits if n is not None), default=None)
         self._reads += 1
         return Machine(
@@ -55,6 +57,7 @@ class MachineReader:
             self._tasks_max,
             self._fact("vmstat", parse_oom_kills),
             self._boot_id,
+            self._kernel,
         )
 
     def _fact(self, name: str, parse: Callable[[bytes], T]) -> T | None:

@@ -8,7 +8,8 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from cgexporter.kernel import Missing, reason
 from cgexporter.parse.formats import ParseError
@@ -30,6 +31,40 @@ _RTMGRP_LINK = 1
 _NETNSA_PID, _NETNSA_FD = 2, 3
 _RECEIVE_BYTES = 1 << 17
 _TIMEOUT_SECONDS = 1.0
+
+
+class Links(Protocol):
+    """What is asked of rtnetlink: see `Rtnetlink`."""
+
+    def changed(self) -> bool:
+        """See `Rtnetlink`."""
+
+    def all(self) -> list[Link]:
+        """See `Rtnetlink`."""
+
+    def nsid_of_process(self, pid: int) -> int | Missing | None:
+        """See `Rtnetlink`."""
+
+    def nsid_of_descriptor(self, fd: int) -> int | Missing | None:
+        """See `Rtnetlink`."""
+
+    def close(self) -> None:
+        """See `Rtnetlink`."""
+
+
+def opened() -> Links:
+    """What answers: this host, or what stands in for it.
+
+    Raises:
+        OSError: no netlink socket may be opened here.
+    """
+    return _open()
+
+
+def stand_in(make: Callable[[], Links] | None) -> None:
+    """Ask something else than this host, as `kernel.stand_in` does; None is the host again."""
+    global _open  # noqa: PLW0603
+    _open = make or Rtnetlink
 
 
 class Rtnetlink:
@@ -113,6 +148,9 @@ class Rtnetlink:
         """Close the sockets."""
         self._socket.close()
         self._changes.close()
+
+
+_open: Callable[[], Links] = Rtnetlink
 
 
 def _opened(groups: int) -> socket.socket:

@@ -219,6 +219,7 @@ class Scanner:
         self._watched: dict[str, _Watched] = {}
         self._outcomes = Outcomes()
         self._warned_drop = False
+        self._under_way: tuple[Mapping[str, Cgroup], Found] | None = None
         self.descriptors = Descriptors(max_open_files)
 
     @property
@@ -241,6 +242,7 @@ class Scanner:
         """Read what a walk found: the second half of `scan`."""
         run = _Run(self.descriptors, Counter(), found.skipped)
         cgroups: dict[str, Cgroup] = {}
+        self._under_way = (cgroups, found)
         if self._known is not found.cgroups:
             self._forget_missing(found)
             self._known = found.cgroups
@@ -275,6 +277,13 @@ class Scanner:
             machine=self._machine_facts.read(),
         )
 
+    def far(self) -> tuple[int, int]:
+        """How many cgroups the scan under way has read, and how many there are to read."""
+        if self._under_way is None:
+            return 0, 0
+        cgroups, found = self._under_way
+        return len(cgroups), len(found.cgroups)
+
     def close(self) -> None:
         """Close every file."""
         for path in list(self._watched):
@@ -290,7 +299,7 @@ class Scanner:
 
     def find(self) -> Found:
         """List the cgroups worth reading: the first half of `scan`."""
-        started, began = time.time(), time.monotonic()
+        started, began = kernel.now(), time.monotonic()
         if self._found is not None and all(walker.is_unchanged() for _, walker in self._walkers):
             return replace(self._found, started=started, began=began)
         found: dict[str, tuple[dict[Hierarchy, int], bool]] = {}

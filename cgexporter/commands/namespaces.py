@@ -4,12 +4,11 @@ import argparse
 
 from cgexporter import name_flags
 from cgexporter.commands.output import failed, printed
+from cgexporter.commands.reading import PROBLEMS, reading
 from cgexporter.correlate.namespaces import host_namespaces
-from cgexporter.exporter import Exporter, Settings
-from cgexporter.flags import EXIT, Parser, add_logs, add_paths
-from cgexporter.hierarchies import NoHierarchyError
+from cgexporter.exporter import Settings
+from cgexporter.flags import EXIT, Parser, add_host, add_logs
 from cgexporter.logs import configure
-from cgexporter.names.settings import IdentityError
 
 
 def grammar() -> Parser:
@@ -28,7 +27,7 @@ def grammar() -> Parser:
         default="table",
         help="a table of containers (default), a tree of namespaces, or JSON",
     )
-    add_paths(flags)
+    add_host(flags)
     name_flags.add(flags.add_argument_group("names (docs/IDENTITY.md)"))
     add_logs(flags)
     return flags
@@ -39,29 +38,25 @@ def run(flags: argparse.Namespace, grammar: Parser) -> int:
     if problem := name_flags.problem(flags):
         grammar.error(problem)
     configure(flags.log_level, flags.log_format)
+    settings = Settings(
+        max_open_files=0,
+        collectors=frozenset({"namespaces", "network"}),
+        identity=name_flags.identity(flags),
+        sweep_through=True,
+    )
     try:
-        exporter = Exporter(
-            Settings(
-                cgroupfs=flags.cgroupfs,
-                procfs=flags.procfs,
-                max_open_files=0,
-                collectors=frozenset({"namespaces", "network"}),
-                identity=name_flags.identity(flags),
-                sweep_through=True,
-            )
-        )
-        view = exporter.name(exporter.look())
-        everywhere = host_namespaces(view, exporter.sweep)
-    except (NoHierarchyError, IdentityError, OSError) as exc:
+        with reading(flags, settings) as (exporter, host):
+            host.last()
+            view = exporter.name(exporter.look())
+            everywhere = host_namespaces(view, exporter.sweep)
+            unsupported = exporter.unsupported
+    except PROBLEMS as exc:
         return failed(exc)
     if flags.format == "json":
         from cgexporter.local.json import namespaces
 
-        output = namespaces(view, everywhere, exporter.unsupported)
-    else:
-        from cgexporter.local import namespaces as views
+        return printed(namespaces(view, everywhere, unsupported))
+    from cgexporter.local import namespaces as views
 
-        show = views.tree if flags.format == "tree" else views.table
-        output = show(view, everywhere, exporter.unsupported)
-    exporter.close()
-    return printed(output)
+    show = views.tree if flags.format == "tree" else views.table
+    return printed(show(view, everywhere, unsupported))

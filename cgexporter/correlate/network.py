@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from cgexporter import kernel
+from cgexporter import kernel, rtnetlink
 from cgexporter.correlate.identity import Container, Correlator, View
 from cgexporter.correlate.processes import Process, read_birth
 from cgexporter.kernel import Content, Descriptors, Missing
@@ -32,7 +32,6 @@ from cgexporter.parse.net import (
     parse_sockstat,
     parse_udp6,
 )
-from cgexporter.rtnetlink import Rtnetlink
 
 log = logging.getLogger(__name__)
 
@@ -252,7 +251,7 @@ class _HostLinks:
         self.missing = ""
         self._procfs = procfs
         self._counts_otherwise = kernel.counts_otherwise(procfs)
-        self._links: Rtnetlink | None = None
+        self._links: rtnetlink.Links | None = None
         self._opened = False
 
     def _open(self) -> None:
@@ -261,7 +260,7 @@ class _HostLinks:
         if isinstance(own, Missing) or isinstance(host, Missing) or own.st_ino != host.st_ino:
             self.missing = "not on the host's network"
         try:
-            self._links = Rtnetlink()
+            self._links = rtnetlink.opened()
         except OSError as exc:
             self._give_up(exc)
 

@@ -6,7 +6,6 @@ Source: cgroup_namespaces(7).
 
 import itertools
 import logging
-import os
 
 from cgexporter import kernel
 from cgexporter.hierarchies import Hierarchies, Hierarchy
@@ -65,7 +64,7 @@ class Origin:
         if first is None or first.split("/")[1] != "..":
             return "/"
         own = self._line(f"{procfs}/self/cgroup", hierarchy)
-        pid = os.getpid()
+        pid = kernel.own_pid()
         walker = kernel.Walker(hierarchy.mount_point)
         for below, _, _ in itertools.islice(walker.walk(), _SEARCHED):
             with kernel.directory(hierarchy.mount_point + below) as fd:

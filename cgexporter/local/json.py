@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 
-from cgexporter.correlate.facts import Facts
+from cgexporter.correlate.facts import Facts, Key
 from cgexporter.correlate.identity import Container, View
 from cgexporter.exporter import host_facts, support_reason
+from cgexporter.local.inspection import Inspection
+from cgexporter.local.rates import Rates
 from cgexporter.model import NETWORK_SECTIONS, SECTIONS, Cgroup
 from cgexporter.model.namespaces import HostNamespace, Member
 
@@ -88,6 +90,11 @@ def _container(container: Container, devices: Mapping[str, str]) -> dict[str, Js
     return {**_without_none(facts), **_sections(container.cgroup, devices)}
 
 
+def _rates(container: Container, rates: Mapping[Key, Rates] | None) -> dict[str, Json]:
+    found = (rates or {}).get((container.cgroup.path, container.cgroup.inode))
+    return {} if found is None else {"rates": _without_none(found._asdict())}
+
+
 def _member(member: Member, view: View) -> dict[str, Json]:
     facts: dict[str, Json] = {
         "name": member.name,
@@ -158,12 +165,48 @@ def namespaces(
     return json.dumps(content, indent=2) + "\n"
 
 
-def document(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> str:
+def inspections(view: View, inspected: Sequence[Inspection], unsupported: Mapping[str, str]) -> str:
+    """``inspect --format json``: one element for each container."""
+    devices = view.snapshot.devices
+    content: dict[str, Json] = {
+        "time": view.snapshot.started,
+        "containers": [_inspection(it, view, devices) for it in inspected],
+        "unsupported": dict(unsupported),
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _inspection(it: Inspection, view: View, devices: Mapping[str, str]) -> dict[str, Json]:
+    facts: dict[str, Json] = {
+        "registry": it.registry,
+        "oci_runtime": it.oci_runtime,
+        "started_by": [each._asdict() for each in it.started_by],
+        "daemons": [each._asdict() for each in it.daemons],
+        "limits": [_without_none(asdict(limit)) for limit in it.limits],
+        "ancestors": [
+            {"cgroup": cgroup.path, **_sections(cgroup, devices)} for cgroup in it.ancestors[:-1]
+        ],
+        "member": None if it.member is None else _member(it.member, view),
+        "network_of": it.network.owner if it.network else None,
+        "interfaces": [each._asdict() for each in it.interfaces],
+        "ends": [_without_none(end._asdict()) for end in it.network.ends] if it.network else [],
+        "rates": None if it.rates is None else _without_none(it.rates._asdict()),
+        "seconds": it.seconds if it.rates is not None else None,
+    }
+    return {**_container(it.container, devices), **_without_none(facts)}
+
+
+def document(
+    view: View,
+    missing: Mapping[str, str] = MappingProxyType({}),
+    rates: Mapping[Key, Rates] | None = None,
+) -> str:
     """The whole document, indented, with a line end.
 
     Args:
         view: what to write.
         missing: by source of names, what it was denied.
+        rates: since the scan before; None where there was none.
     """
     snapshot = view.snapshot
     devices, tiers = snapshot.devices, view.tiers
@@ -174,9 +217,9 @@ def document(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> s
         unsupported["/proc/PID/ns"] = "permission denied"
     unsupported |= {f"names from {source}": why for source, why in missing.items()}
     content: dict[str, Json] = {
-        "host": dict(host_facts(snapshot)),
+        "host": {name: fact for name, fact in host_facts(snapshot).items() if fact},
         "time": snapshot.started,
-        "containers": [_container(container, devices) for container in view.containers],
+        "containers": [{**_container(c, devices), **_rates(c, rates)} for c in view.containers],
         "sandboxes": [_container(sandbox, devices) for sandbox in view.sandboxes],
         "pods": [
             {

@@ -9,7 +9,8 @@ from rich.tree import Tree
 from cgexporter.correlate.identity import View
 from cgexporter.correlate.processes import KINDS
 from cgexporter.exporter import MISSING
-from cgexporter.local.table import grid, printable, rendered
+from cgexporter.local.table import grid, rendered
+from cgexporter.local.text import printable
 from cgexporter.model.namespaces import HostNamespace, Inventory, Member, Namespace
 
 _UNKNOWN = "?"

@@ -1,11 +1,11 @@
 """``--once``: the containers of this host as a table for people."""
 
 import io
-import math
 import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 
 from rich import box
@@ -13,108 +13,94 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cgexporter.correlate.facts import Key
 from cgexporter.correlate.identity import Container, View
 from cgexporter.exporter import support_reason
-from cgexporter.model import Cgroup
+from cgexporter.local.columns import COLUMNS as ALL
+from cgexporter.local.columns import Column, Row, rows_of
+from cgexporter.local.rates import Rates
+from cgexporter.local.text import ABSENT, columns_of, padded, printable, shortened
 
 # A pipe has no width: rows stay whole, for grep.
 _PIPE_WIDTH = 4000
-_ABSENT = "-"
-_UNLIMITED = "max"
+_GAP = 2
+# A name is cut before a number is left out, but not below this.
+_LEAST_NAME = 16
 
 # Files whose absence takes something out of the table, and what would bring it.
 _HINTS = {
     "psi disabled": "boot with psi=1",
     "permission denied": "run as root",
 }
-
-
-def size(count: float | None) -> str:
-    """Bytes with a binary unit: 1536 is 1.5Ki."""
-    if count is None:
-        return _ABSENT
-    if count == math.inf:
-        return _UNLIMITED
-    for unit in ("", "Ki", "Mi", "Gi", "Ti", "Pi"):
-        if count < 1024 or unit == "Pi":
-            break
-        count /= 1024
-    return f"{count:.0f}{unit}" if not unit or count >= 100 else f"{count:.1f}{unit}"
-
-
-def plain(value: float | None, digits: int = 0) -> str:
-    """A number, `-` where absent, `max` where unlimited."""
-    if value is None:
-        return _ABSENT
-    return _UNLIMITED if value == math.inf else f"{value:.{digits}f}"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds to two places below a minute, then minutes or hours."""
-    if seconds is None:
-        return _ABSENT
-    if round(seconds, 2) < 60:
-        return f"{seconds:.2f}s"
-    if round(seconds / 60, 1) < 60:
-        return f"{seconds / 60:.1f}m"
-    return f"{seconds / 3600:.1f}h"
-
-
-def share(part: float | None, whole: float | None) -> str:
-    """A part of a whole in percent; `-` without either, or of nothing."""
-    if part is None or not whole:
-        return _ABSENT
-    return f"{100 * part / whole:.0f}%"
-
-
-def printable(text: str) -> str:
-    """A name as it may be shown: control and undecodable characters become U+FFFD.
-
-    Names come from containers; one of them may hold escape sequences for the terminal.
-    """
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-COLUMNS = (
-    "CONTAINER", "IMAGE", "RUNTIME", "POD", "QOS", "CPU", "LIMIT", "THROTTLED", "PERIODS", "MEMORY",
-    "LIMIT", "USED", "OOM KILLS", "READ", "WRITTEN", "TASKS", "LIMIT",
-)  # fmt: skip
-_LEFT = 5  # columns of names
+COLUMNS = tuple(column.title for column in ALL)
 
 
 def row(container: Container) -> Sequence[str]:
     """One container's cells, in the order of COLUMNS."""
-    facts, cgroup = container.facts, container.cgroup
-    pod = "/".join(part for part in (facts.namespace, facts.pod) if part) or container.place.pod_uid
-    cpu, memory, pids = cgroup.cpu, cgroup.memory, cgroup.pids
-    limit = memory.max_bytes if memory else None
-    working_set = memory.working_set_bytes if memory else None
-    kills = (memory.events_oom_kill, memory.events_local_oom_kill) if memory else (None,)
-    return (
-        printable(container.title),
-        printable(facts.image or _ABSENT),
-        container.runtime or _ABSENT,
-        printable(pod or _ABSENT),
-        container.qos_class or _ABSENT,
-        duration(cpu.usage_seconds if cpu else None),
-        plain(cpu.limit_cores if cpu else None, 2),
-        duration(cpu.throttled_seconds if cpu else None),
-        share(cpu.throttled_periods, cpu.periods) if cpu else _ABSENT,
-        size(working_set),
-        size(limit),
-        _ABSENT if limit == math.inf else share(working_set, limit),
-        plain(next((count for count in kills if count is not None), None)),
-        size(_total(cgroup, "read_bytes")),
-        size(_total(cgroup, "written_bytes")),
-        plain(pids.current if pids else None),
-        plain(pids.max if pids else None),
-    )
+    return tuple(column.cell(Row(container)) for column in ALL)
 
 
-def _total(cgroup: Cgroup, counter: str) -> int | None:
-    if cgroup.io is None:
-        return None
-    return sum(getattr(device, counter) or 0 for device in cgroup.io)
+def _fit(
+    columns: Sequence[Column], empty: AbstractSet[Column], widths: Mapping[Column, int], width: int
+) -> tuple[list[Column], dict[Column, int]]:
+    """The columns that there is room for, and how wide each is; those that say nothing go first."""
+    kept = list(columns)
+    if sum(widths[column] + _GAP for column in kept) - _GAP > width:
+        kept = [column for column in kept if column not in empty]
+    wide = dict(widths)
+
+    def excess() -> int:
+        return sum(wide[column] + _GAP for column in kept) - _GAP - width
+
+    while excess() > 0:
+        # First what says least; from then on long names give way before numbers do.
+        last = max(kept, key=lambda column: column.rank)
+        names = [column for column in kept if column.left and wide[column] > _LEAST_NAME]
+        if names and last.rank < 11:
+            longest = max(names, key=lambda column: wide[column])
+            wide[longest] -= min(excess(), wide[longest] - _LEAST_NAME)
+        elif last.rank:
+            kept = [column for column in kept if column.rank != last.rank]
+        else:
+            wide[kept[0]] = max(1, width)
+            break
+    return kept, wide
+
+
+def lines(rows: Sequence[Row], width: int | None, sort: str | None = None) -> list[Text]:
+    """A table's lines, its head first.
+
+    Args:
+        rows: what to show.
+        width: of the terminal; None is no bound.
+        sort: key of the column to mark as the one that is sorted by.
+    """
+    rated = any(row.rates is not None for row in rows)
+    cells = {column: [column.cell(row) for row in rows] for column in ALL}
+    titles = {column: (column.rate_title if rated else "") or column.title for column in ALL}
+    widths = {
+        column: max(map(columns_of, (titles[column], *cells[column])), default=0) for column in ALL
+    }
+    empty = {column for column in ALL if set(cells[column]) <= {ABSENT} and column.rank}
+    kept, wide = (list(ALL), widths) if width is None else _fit(ALL, empty, widths, width)
+    head = Text()
+    for column in kept:
+        style = "bold underline" if column.key == sort else "bold"
+        head.append(
+            padded(shortened(titles[column], wide[column]), wide[column], column.left), style
+        )
+        head.append(" " * _GAP)
+    head.rstrip()
+    found = [head]
+    for number, row in enumerate(rows):
+        line = Text()
+        for column in kept:
+            text = padded(shortened(cells[column][number], wide[column]), wide[column], column.left)
+            line.append(text, column.style(row) or None)
+            line.append(" " * _GAP)
+        line.rstrip()
+        found.append(line)
+    return found
 
 
 def notes(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> list[str]:
@@ -150,10 +136,26 @@ def notes(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> list
     return lines
 
 
+def in_ascii() -> bool:
+    """Whether the locale has ASCII alone: then so has the output."""
+    names = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    name = next((name for name in names if name), "C")
+    # Python itself sets LC_CTYPE so in the C locale (PEP 538).
+    coerced = name == "C.UTF-8" and os.environ.get("LANG", "C") in ("", "C", "POSIX")
+    return name in ("C", "POSIX") or (coerced and not os.environ.get("LC_ALL"))
+
+
+class _Ascii(io.StringIO):
+    """Has rich draw with ASCII alone."""
+
+    encoding = "ascii"
+
+
 def rendered(print_to: Callable[[Console, bool], None]) -> str:
     """What is printed to a console; coloured and as wide as the terminal where there is one."""
     terminal = sys.stdout.isatty()
-    output = io.StringIO()
+    ascii_only = terminal and in_ascii()
+    output = _Ascii() if ascii_only else io.StringIO()
     console = Console(
         file=output,
         force_terminal=terminal,
@@ -164,7 +166,8 @@ def rendered(print_to: Callable[[Console, bool], None]) -> str:
         markup=False,
     )
     print_to(console, terminal)
-    return "\n".join(line.rstrip() for line in output.getvalue().split("\n"))
+    text = "\n".join(line.rstrip() for line in output.getvalue().split("\n"))
+    return text.encode("ascii", "replace").decode() if ascii_only else text
 
 
 def grid(columns: Sequence[str], left: int, terminal: bool) -> Table:
@@ -175,12 +178,19 @@ def grid(columns: Sequence[str], left: int, terminal: bool) -> Table:
     return empty
 
 
-def table(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> str:
+def table(
+    view: View,
+    missing: Mapping[str, str] = MappingProxyType({}),
+    rates: Mapping[Key, Rates] | None = None,
+    sort: str | None = None,
+) -> str:
     """The table and its notes.
 
     Args:
         view: what to show.
         missing: by source of names, what it was denied.
+        rates: since the scan before; None where there was none.
+        sort: key of the column to sort by; None is by cgroup.
     """
 
     def print_to(console: Console, terminal: bool) -> None:
@@ -188,11 +198,10 @@ def table(view: View, missing: Mapping[str, str] = MappingProxyType({})) -> str:
         if not view.containers:
             console.print(f"No containers on this host ({host.mode.value} cgroups).")
         else:
-            rows = grid(COLUMNS, _LEFT, terminal)
-            for container in view.containers:
-                rows.add_row(*(Text(cell) for cell in row(container)))
-            console.print(rows)
-        for line in notes(view, missing):
-            console.print(Text(line, style="dim"))
+            width = console.width if terminal else None
+            for line in lines(rows_of(view, rates, sort), width, sort):
+                console.print(line, no_wrap=True, overflow="ignore", crop=False)
+        for note in notes(view, missing):
+            console.print(Text(printable(note), style="dim"))
 
     return rendered(print_to)

@@ -14,3 +14,4 @@ class Machine(NamedTuple):
     tasks_max: int | None = None
     oom_kills: int | None = None
     boot_id: str | None = None
+    kernel: str | None = None  # its release

@@ -99,6 +99,14 @@ def parse_boot_time(data: bytes) -> int:
     raise ParseError("expected a line btime")
 
 
+def parse_parent(data: bytes) -> int:
+    """Parse ``/proc/PID/stat`` for the parent's PID; 0 has none. Source: proc_pid_stat(5)."""
+    fields = data.rpartition(b")")[2].split()
+    if len(fields) < 2:
+        raise ParseError(f"expected the fields of a process, found {data[:40]!r}")
+    return decimal(name_of(fields[1]))
+
+
 def parse_score(data: bytes) -> int:
     """Parse ``/proc/PID/oom_score_adj``: -1000 to 1000. Source: proc_pid_oom_score_adj(5)."""
     word = data.strip()

@@ -13,17 +13,8 @@ from cgexporter.correlate import paths
 from cgexporter.correlate.identity import Container, View
 from cgexporter.correlate.paths import Place
 from cgexporter.kernel import Missing
-from cgexporter.local.table import (
-    COLUMNS,
-    duration,
-    notes,
-    plain,
-    printable,
-    row,
-    share,
-    size,
-    table,
-)
+from cgexporter.local.table import COLUMNS, notes, row, table
+from cgexporter.local.text import duration, plain, printable, share, size
 from cgexporter.model import Cgroup, FileSupport, Mode, Snapshot
 from cgexporter.model.cpu import Cpu
 from cgexporter.model.io import DeviceIo
@@ -270,13 +261,14 @@ def test_table_with_odd_names(monkeypatch: pytest.MonkeyPatch, output: type[io.S
     """Nor does a whole table hold a control character that is not rich's own colour."""
     monkeypatch.setattr(sys, "stdout", output())
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.setenv("COLUMNS", "400")
     named = container(f"[bold]{ESCAPES}:smile:", ESCAPES, pod_uid=ESCAPES)
     text = table(view_of([named], snapshot()))
     assert "\ufffd[2J" in text
     assert "[bold]" in text  # no markup
     assert ":smile:" in text
-    for colour in ("\x1b[0m", "\x1b[1m", "\x1b[2m"):
+    for colour in ("\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[1;31m"):
         text = text.replace(colour, "")
     assert all(line.isprintable() for line in text.split("\n"))
 
