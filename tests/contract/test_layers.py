@@ -11,6 +11,7 @@ LAYERS = (
     ("parse",),
     ("rtnetlink",),
     ("model",),
+    ("resources",),
     ("hierarchies",),
     ("sources",),
     ("machine",),
