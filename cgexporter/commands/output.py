@@ -5,8 +5,11 @@ import sys
 
 
 def failed(problem: object) -> int:
-    """Say on stderr what failed; returns the exit status."""
-    print(f"cgexporter: {problem}", file=sys.stderr)
+    """Say on stderr what failed, in one line; returns the exit status."""
+    # Names in it may come from elsewhere: no escape sequence, no second line.
+    from cgexporter.local.table import printable
+
+    print(printable(f"cgexporter: {problem}"[:500]), file=sys.stderr)
     return 1
 
 

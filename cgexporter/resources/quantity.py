@@ -57,3 +57,16 @@ def whole(value: Fraction) -> int:
 def milli(value: Fraction) -> int:
     """What Kubernetes makes of a quantity where it needs thousandths, such as of cores."""
     return _up(value * 1000)
+
+
+def cores_text(millicores: int) -> str:
+    """Thousandths of a core as Kubernetes writes them: ``1500m``, ``2``."""
+    return f"{millicores}m" if millicores % 1000 else str(millicores // 1000)
+
+
+def bytes_text(count: int) -> str:
+    """Bytes with the greatest binary unit that is exact: ``96Mi``, ``1000``."""
+    for unit, power in reversed(_BINARY.items()):
+        if count and count % 2**power == 0:
+            return f"{count >> power}{unit}"
+    return str(count)
