@@ -8,6 +8,7 @@ from types import ModuleType
 
 # Name, and what the overview says of it.
 COMMANDS = {
+    "doctor": "find what is wrong with the containers of this host, by which limit, and what to do",
     "explain": "print what Docker options or a Pod manifest become in cgroup v1 and v2",
     "namespaces": "print which container shares which namespace with whom",
 }

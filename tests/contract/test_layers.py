@@ -17,6 +17,7 @@ LAYERS = (
     ("machine",),
     ("scan",),
     ("correlate",),
+    ("findings",),
     ("metric",),
     ("metrics_network", "metrics_optional"),
     ("names",),
