@@ -50,7 +50,7 @@ def _evidence(window: Window, case: Case, average: float, part: float) -> list[s
     limit = case.number("cpu", "limit_cores")
     waited = case.grown("cpu", "throttled_seconds") or 0
     lines = [
-        f"throttled in {percent(part)} of its periods, {waited:.1f} s in {window.seconds:.1f} s",
+        f"throttled {waited:.1f} s in {window.seconds:.1f} s, in {percent(part)} of its periods",
         f"used {cores(average)} of {cores(limit)} on average",
     ]
     if window.busy is not None:
@@ -101,8 +101,8 @@ def _bursts(window: Window, case: Case, whom: Case, average: float, part: float)
         numbers["tasks"] = tasks
         if side_by_side > limit:
             evidence.append(
-                f"{tasks} threads: {side_by_side} at once use up {limit * period * 1e3:.0f} ms in "
-                f"{limit * period / side_by_side * 1e3:.0f} ms, then wait for the rest of "
+                f"{tasks} threads: {side_by_side} at once use up {limit * period * 1e3:.3g} ms in "
+                f"{limit * period / side_by_side * 1e3:.3g} ms, then wait for the rest of "
                 f"{period * 1e3:.0f} ms"
             )
     return Finding(
@@ -115,11 +115,16 @@ def _bursts(window: Window, case: Case, whom: Case, average: float, part: float)
         cgroup=whom.path,
         evidence=evidence,
         limit=window.limit(case.now, "cpu"),
-        change=f"run at most {max(1, math.ceil(limit))} threads at once (GOMAXPROCS, "
+        change=f"run at most {_threads(limit)} at once (GOMAXPROCS, "
         f"-XX:ActiveProcessorCount), allow bursts (cpu.max.burst), or {more(whom, 'cpu')}",
         weight=part,
         numbers=numbers,
     )
+
+
+def _threads(limit: float) -> str:
+    count = max(1, math.ceil(limit))
+    return f"{count} thread{'s' * (count > 1)}"
 
 
 def starved(window: Window) -> Iterator[Finding]:

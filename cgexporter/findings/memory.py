@@ -47,11 +47,13 @@ def _working_set(case: Case) -> int:
 def _use(case: Case) -> list[str]:
     memory = case.now.memory
     assert memory is not None
+    shared = memory.shmem_bytes or 0
     parts = [
         f"{amount(count)} {name}"
         for name, count in (
             ("anonymous", memory.anon_bytes),
-            ("page cache", memory.file_bytes),
+            ("shared memory and tmpfs", shared),
+            ("page cache of files", max(0, (memory.file_bytes or 0) - shared)),
             ("kernel", memory.kernel_bytes),
         )
         if count
@@ -152,10 +154,10 @@ def _killed(window: Window, case: Case, whom: Case, total: float, lately: float)
         where = "with no limit of its own: the node ran out of memory"
     elif limit.cgroup != case.path:
         where = f"at the memory limit of {limit.cgroup}"
-    when = f"{lately:.0f} in {window.seconds:.1f} s, " if lately else ""
+    when = f"{lately:.0f} killed in {window.seconds:.1f} s, " if lately else ""
     gone = "" if case is whom else ", in containers that are gone"
     acting = case.now.effective and case.now.effective.memory_limit_bytes
-    evidence = [f"{when}{total:.0f} since it was made{gone}"]
+    evidence = [f"{when}{total:.0f} killed since it was made{gone}"]
     if acting is not None and acting != math.inf:
         used = case.number("memory", "current_bytes")
         evidence.append(f"uses {amount(used or 0)} of {amount(acting)} now")

@@ -210,7 +210,7 @@ def percent(part: float) -> str:
 def amount(count: float) -> str:
     """Bytes for people: exact where that is short, else to three digits."""
     exact = bytes_text(round(count))
-    if len(exact) <= 6:
+    if count < 1024 or (exact.endswith("i") and len(exact) <= 6):
         return exact
     for unit in ("", "Ki", "Mi", "Gi", "Ti"):
         if count < 1000 or unit == "Ti":

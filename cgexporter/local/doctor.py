@@ -57,8 +57,8 @@ def as_text(window: Window, findings: Sequence[Finding], notes: Sequence[str]) -
             say(word, finding.cause, "bold", _STYLES[finding.harm])
             if finding.pod:
                 say("         pod     ", finding.pod)
-            for line in finding.evidence:
-                say("         seen    ", line)
+            for number, line in enumerate(finding.evidence):
+                say("                 " if number else "         seen    ", line)
             if limit := finding.limit:
                 say("         limit   ", f"{limit.file} = {limit.value}")
                 say("                 ", f"in {limit.cgroup}")
