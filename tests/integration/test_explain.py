@@ -14,7 +14,14 @@ from cgexporter.resources.settings import ExplainError
 from tests.integration.engines import Engine, docker
 from tests.integration.reading import directories
 from tests.integration.support import missing, need_root
-from tests.tools.enforced import DOCKER, Host, differences, namespace_differences, reader
+from tests.tools.enforced import (
+    DOCKER,
+    Host,
+    differences,
+    namespace_differences,
+    reader,
+    shared_namespaces,
+)
 
 # runc here; tests/lab compares other versions.
 _QUADRATIC = False
@@ -58,11 +65,10 @@ def test_every_predicted_file(engine: Engine, options: str) -> None:
         host = Host(
             version="v1" if "memory" in where else "v2",
             quadratic=_QUADRATIC,
-            read=reader(list(where.values())),
-            pid=pid,
+            read=reader(list(where.values()), pid),
         )
         compared, wrong = differences(said.groups[0].settings, host)
-        wrong += namespace_differences(said, pid)
+        wrong += namespace_differences(said, shared_namespaces(pid))
         assert not wrong
         assert compared or not said.groups[0].settings or host.version == "v1"
         path = "/" + str(where["memory"]).partition("/memory/")[2]

@@ -6,6 +6,7 @@ Plain functions, so that a guest of the lab can run them too; nothing of pytest 
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,14 +85,13 @@ class Host:
     Attributes:
         version: "v1" or "v2".
         quadratic: its runtime makes cpu.weight as runc does since 1.3.2.
-        read: a cgroup file of the container, by name; None where there is none.
-        pid: its first process.
+        read: a cgroup file of the container, by name, or /proc/PID/… of its first process; None
+            where there is none.
     """
 
     version: str
     quadratic: bool
     read: Callable[[str], str | None]
-    pid: int
 
 
 def _chosen(lines: Sequence[Line], host: Host) -> Iterator[Line]:
@@ -102,13 +102,6 @@ def _chosen(lines: Sequence[Line], host: Host) -> Iterator[Line]:
                 yield line
         elif not line.when or host.read(line.file) is not None:
             yield line
-
-
-def _actual(line: Line, host: Host) -> str | None:
-    if line.file.startswith("/proc/PID/"):
-        return Path(line.file.replace("PID", str(host.pid))).read_text().strip()
-    text = host.read(line.file)
-    return None if text is None else text.strip()
 
 
 def _same(line: Line, actual: str) -> bool:
@@ -123,35 +116,45 @@ def differences(settings: Sequence[Setting], host: Host) -> tuple[int, list[str]
     compared, found = 0, []
     for setting in settings:
         for line in _chosen(setting.v1 if host.version == "v1" else setting.v2, host):
-            actual = _actual(line, host)
+            actual = host.read(line.file)
             compared += 1
-            if actual is None or not _same(line, actual):
+            if actual is None or not _same(line, actual.strip()):
                 found.append(f"{setting.asked}: {line.file} = {line.value}, but is {actual!r}")
     return compared, found
 
 
-def namespace_differences(explanation: Explanation, pid: int) -> list[str]:
+def namespace_differences(explanation: Explanation, shared: AbstractSet[str]) -> list[str]:
     """Namespaces that are not whose they are said to be, as far as that is said of this host.
 
-    This process must be in the host's, as the daemon is.
+    Args:
+        explanation: what is said.
+        shared: kinds of namespace that the container has in common with the host.
     """
     found = []
     for kind, whose in explanation.namespaces.items():
-        shared = os.readlink(f"/proc/{pid}/ns/{kind}") == os.readlink(f"/proc/self/ns/{kind}")
-        if whose == "the host's" and not shared:
+        if whose == "the host's" and kind not in shared:
             found.append(f"{kind} is not the host's")
-        if whose.startswith("its own") and "v1" not in whose and shared:
+        if whose.startswith("its own") and "v1" not in whose and kind in shared:
             found.append(f"{kind} is the host's")
     return found
 
 
-def reader(directories: Sequence[Path]) -> Callable[[str], str | None]:
-    """Read a file in the first of some directories that has it."""
+def shared_namespaces(pid: int) -> AbstractSet[str]:
+    """Kinds of namespace that a process has in common with this one, which is in the host's."""
+    return {
+        kind
+        for kind in os.listdir("/proc/self/ns")
+        if os.readlink(f"/proc/{pid}/ns/{kind}") == os.readlink(f"/proc/self/ns/{kind}")
+    }
+
+
+def reader(directories: Sequence[Path], pid: int = 0) -> Callable[[str], str | None]:
+    """Read a file in the first of some directories that has it, or of a process."""
 
     def read(name: str) -> str | None:
         for directory in directories:
             try:
-                return (directory / name).read_text()
+                return (directory / name.replace("/PID/", f"/{pid}/")).read_text()
             except FileNotFoundError:
                 continue
         return None

@@ -4,13 +4,13 @@ Plain functions, so that a guest of the lab can run them too.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from cgexporter.resources.kubernetes import Node, explain
 from cgexporter.resources.manifest import Pod
-from cgexporter.resources.settings import Explanation, Group, Setting
-from tests.tools.enforced import Host, differences, reader
+from cgexporter.resources.settings import Explanation, Group
+from tests.tools.enforced import Host, differences
 
 # By name, `resources` of each container as YAML; "init:" and "side:" are init containers and
 # sidecars, "pod:" is the pod's own. Every rule that sets a file is in several.
@@ -79,45 +79,43 @@ def manifest(name: str, image: str) -> str:
 
 
 def compare(
-    pod: Pod, cgroupfs: Path, containers: Mapping[str, tuple[str, int]], *, memory: int
+    pod: Pod,
+    running: Mapping[str, str],
+    read: Callable[[str, str], str | None],
+    *,
+    memory: int,
+    leave_out: Sequence[str] = (),
 ) -> tuple[int, list[str]]:
     """How many predicted files of a running pod on v2 were compared, and which differ.
 
     Args:
         pod: as its manifest says, with its UID.
-        cgroupfs: the mounted or captured tree.
-        containers: by name, the path of its cgroup and its first process.
+        running: the paths of its containers' cgroups, by name.
+        read: a file of the cgroup at a path; /proc/PID/… of its first process.
         memory: MemTotal of the node in bytes.
+        leave_out: files that the node's settings decide, or that cannot be read.
     """
     said = explain(pod, Node(memory))
     compared, wrong = 0, []
-    for group, directory, pid in _places(said, cgroupfs, containers):
-        host = Host(version="v2", quadratic=False, read=reader([directory]), pid=pid)
-        count, found = differences(_comparable(group.settings, pid), host)
+    for group, path in _places(said, running):
+        host = Host(version="v2", quadratic=False, read=partial(read, path))
+        settings = [
+            one
+            for one in group.settings
+            if not {line.file for line in one.v2}.intersection(leave_out)
+        ]
+        count, found = differences(settings, host)
         compared += count
         wrong += [f"{group.name}: {one}" for one in found]
-    for name, (path, _) in containers.items():
-        (group,) = (g for g in said.groups if g.name.endswith(f" {name}"))
         foreseen = re.escape(group.systemd).replace("<ID>", "[0-9a-f]{64}")
         if not re.fullmatch(foreseen, path):
-            wrong.append(f"{name} is in {path}")
+            wrong.append(f"{group.name} is in {path}, not {group.systemd}")
     return compared, wrong
 
 
-def _places(
-    said: Explanation, cgroupfs: Path, containers: Mapping[str, tuple[str, int]]
-) -> Iterator[tuple[Group, Path, int]]:
+def _places(said: Explanation, running: Mapping[str, str]) -> Iterator[tuple[Group, str]]:
     for group in said.groups:
-        name = group.name.rpartition(" ")[2]
         if group.name == "the pod":
-            yield group, cgroupfs / group.systemd.lstrip("/"), 0
-        elif name in containers:
-            path, pid = containers[name]
-            yield group, cgroupfs / path.lstrip("/"), pid
-
-
-def _comparable(settings: Sequence[Setting], pid: int) -> Sequence[Setting]:
-    """Without a process, its own files cannot be read."""
-    return [
-        one for one in settings if pid or not any(line.file.startswith("/proc/") for line in one.v2)
-    ]
+            yield group, group.systemd
+        elif (path := running.get(group.name.rpartition(" ")[2])) is not None:
+            yield group, path

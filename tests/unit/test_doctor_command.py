@@ -1,11 +1,13 @@
 """`cgexporter doctor`: its output and exit statuses, over captured hosts."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
 
 from cgexporter.cli import main
+from cgexporter.commands.doctor import grammar
 
 
 def _where(fixtures: Path, tree: str) -> list[str]:
@@ -25,7 +27,10 @@ def test_text_and_json_say_the_same(fixtures: Path, capsys: pytest.CaptureFixtur
         assert finding["cause"] in text
         assert finding["change"] in text
         assert all(line in text for line in finding["evidence"])
-    assert f"{len(document['findings'])} finding; looked at {document['containers']} containers" in text
+    assert (
+        f"{len(document['findings'])} finding; looked at {document['containers']} containers"
+        in text
+    )
 
 
 def test_silence(fixtures: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,3 +71,23 @@ def test_bad_usage(
     error = capsys.readouterr().err
     assert complaint in error
     assert error.count("\n") == 1
+
+
+def test_arguments_fuzzed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever is on the command line, it is understood or refused in one line."""
+    choose = random.Random(8)
+    flags = ["--interval", "--format", "--fail-on", "--path.procfs", "--identity.socket", "-", "x"]
+    values = ["", "0", "1", "1e999", "-1", "json", "note", "\x1b[31m", "docker=", "="]
+    statuses = []
+    for _ in range(1000):
+        words = [
+            f"{choose.choice(flags)}{choose.choice(('', '=', ' '))}{choose.choice(values)}"
+            for _ in range(choose.randint(0, 3))
+        ]
+        try:
+            grammar().parse_args(words)
+            statuses.append(0)
+        except SystemExit as ended:
+            statuses.append(int(ended.code or 0))
+        assert capsys.readouterr().err.count("\n") == (1 if statuses[-1] else 0)
+    assert set(statuses) == {0, 2}

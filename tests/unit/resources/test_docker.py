@@ -51,7 +51,7 @@ def test_captured_containers_of_v2(fixtures: Path, name: str, options: str) -> N
     assert all(word in row[1] for word in options.split())
     explanation = said(options)
     place = row[2].lstrip("/")
-    host = Host(version="v2", quadratic=False, read=reader([tree / "sys/fs/cgroup" / place]), pid=0)
+    host = Host(version="v2", quadratic=False, read=reader([tree / "sys/fs/cgroup" / place]))
     compared, wrong = differences(explanation.groups[0].settings, host)
     assert not wrong
     assert compared or name == "d-host"
