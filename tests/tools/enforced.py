@@ -95,12 +95,16 @@ class Host:
 
 
 def _chosen(lines: Sequence[Line], host: Host) -> Iterator[Line]:
-    """The lines that hold on this host; of BFQ's and others' files those that exist."""
+    """The lines that hold on this host; where I/O schedulers differ, the first file there is."""
+    scheduled = False
     for line in lines:
         if line.when in (convert.LINEAR_BY, convert.QUADRATIC_BY):
             if (line.when == convert.QUADRATIC_BY) == host.quadratic:
                 yield line
-        elif not line.when or host.read(line.file) is not None:
+        elif not line.when:
+            yield line
+        elif not scheduled and host.read(line.file) is not None:
+            scheduled = True
             yield line
 
 
