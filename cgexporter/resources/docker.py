@@ -418,8 +418,8 @@ def _dropped(options: Options) -> Iterator[Setting]:
         size("kernel-memory", text)
         yield Setting(
             f"--kernel-memory {text}",
-            note="sets nothing: v2 never had it, runc ignores it since 1.0.0-rc94, "
-            "Docker's client since 24; --memory counts kernel memory",
+            note="sets nothing: v2 never had it, runc ignores it and newer Docker drops "
+            "it; --memory counts kernel memory too",
         )
 
 
