@@ -118,7 +118,7 @@ def main() -> None:
             run(BIN / "pytest", "tests/golden", "--update-golden")
         case ["docs"]:
             install("[dev]")
-            run(BIN / "pytest", "tests/contract/test_docs.py", "--update-docs")
+            run(BIN / "pytest", "tests/contract", "--update-docs")
         case _:
             sys.exit((__doc__ or "").strip())
 

@@ -379,6 +379,18 @@ def huge_page_sizes(tree: str) -> set[str]:
     return {match[1] for name in names if (match := _HUGE_PAGES.fullmatch(name))}
 
 
+def device(path: str) -> tuple[str, str] | None:
+    """What a device file is: "b" or "c", and its MAJOR:MINOR; None where it is none or hidden."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # a path with a NUL
+        return None
+    kinds = {stat.S_IFBLK: "b", stat.S_IFCHR: "c"}
+    kind = kinds.get(stat.S_IFMT(status.st_mode))
+    number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    return None if kind is None else (kind, number)
+
+
 def made(path: str) -> float | None:
     """When a cgroup's directory changed last, in seconds since the epoch; None: it is gone.
 

@@ -13,6 +13,8 @@ COMMANDS = {
     "inspect": "print everything that is known about one container",
     "top": "show the containers of this host, live",
     "record": "keep what is read of this host in a file, for --from",
+    "doctor": "find what is wrong with the containers of this host, by which limit, and what to do",
+    "explain": "print what Docker options or a Pod manifest become in cgroup v1 and v2",
     "namespaces": "print which container shares which namespace with whom",
     "completion": "print a script that completes this command line in a shell",
     "manual": "print the manual page",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from cgexporter.correlate.facts import NO_LABELS, Declared, Facts, Key
 from cgexporter.names import Answer, Answers, Wanted, ports
 from cgexporter.names.pick import VALUE, Each, Pairs, Picked, Shape, at, count, each, text, texts
-from cgexporter.names.quantity import quantity
+from cgexporter.resources.quantity import quantity
 
 _RESOURCES = Pairs(frozenset({"cpu", "memory"}))
 _ASKED: Shape = Each(

@@ -41,3 +41,21 @@ def test_the_server_imports_no_local_view() -> None:
     """The serving path loads neither rich nor the local views."""
     loaded = modules_after("import cgexporter.cli, cgexporter.server")
     assert not loaded & {"rich", "cgexporter.local.table", "cgexporter.local.json", "yaml"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "unwanted"),
+    [
+        ([], {"yaml", "asyncio", "prometheus_client", "ssl"}),
+        (["--format=json"], {"yaml", "rich", "asyncio", "prometheus_client", "ssl"}),
+        (["--format=yaml"], {"rich", "asyncio", "prometheus_client", "ssl"}),
+    ],
+)
+def test_explain_imports_only_its_format(flags: list[str], unwanted: set[str]) -> None:
+    """`explain` loads YAML only for YAML, and no server."""
+    words = ["explain", *flags, "docker", "run", "--cpus", "1"]
+    code = (
+        "import contextlib, io\nfrom cgexporter.cli import main\n"
+        f"with contextlib.redirect_stdout(io.StringIO()): assert main({words!r}) == 0"
+    )
+    assert not modules_after(code) & unwanted

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cgexporter.names.quantity import quantity
+from cgexporter.resources.quantity import quantity
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What is wrong with containers: pure functions over two views of a host, moments apart."""
