@@ -9,10 +9,11 @@ import re
 import sys
 from collections.abc import Sequence
 
-from cgexporter import __version__, name_flags
+from cgexporter import __version__, name_flags, web_flags
 from cgexporter.commands import COMMANDS, command
 from cgexporter.commands.output import failed, printed
 from cgexporter.correlate.network import DEFAULT_EXCLUDE, NetworkSettings
+from cgexporter.document import ConfigError
 from cgexporter.exporter import Exporter, Names, Settings
 from cgexporter.flags import EXIT, Parser, add_logs, add_paths
 from cgexporter.hierarchies import NoHierarchyError
@@ -20,23 +21,6 @@ from cgexporter.logs import configure
 from cgexporter.metric import Level
 from cgexporter.metrics import COLLECTORS, DEFAULT_COLLECTORS
 from cgexporter.names.settings import IdentityError
-
-_DEFAULT_ADDRESS = ":9753"
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT or :PORT")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _http_path(text: str) -> str:
-    if not text.startswith("/") or text == "/" or not text.isascii() or " " in text or "?" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a path such as /metrics")
-    if text.startswith("/-/"):
-        raise argparse.ArgumentTypeError("paths below /-/ are the server's own")
-    return text
 
 
 def _regex(text: str) -> str:
@@ -101,23 +85,7 @@ def parser() -> Parser:
         choices=("table", "json", "prom"),
         help="with --once: a table for people (default), JSON, or the metrics as served",
     )
-    web = flags.add_argument_group("serve")
-    web.add_argument(
-        "--web.listen-address",
-        dest="addresses",
-        metavar="HOST:PORT",
-        type=_address,
-        action="append",
-        help=f"address to listen on; may be repeated (default: {_DEFAULT_ADDRESS})",
-    )
-    web.add_argument(
-        "--web.telemetry-path",
-        dest="metrics_path",
-        metavar="PATH",
-        type=_http_path,
-        default="/metrics",
-        help="path of the metrics (default: %(default)s)",
-    )
+    web_flags.add(flags.add_argument_group("serve (docs/WEB.md)"))
     add_paths(flags)
     scan = flags.add_argument_group("what is read")
     for name in COLLECTORS:
@@ -209,6 +177,7 @@ def settings(flags: argparse.Namespace) -> Settings:
         cgroupfs=flags.cgroupfs,
         procfs=flags.procfs,
         max_open_files=0 if flags.once else flags.max_open_files,
+        max_connections=flags.max_connections,
         max_cgroups=flags.max_cgroups,
         collectors=frozenset(c for c in COLLECTORS if getattr(flags, f"collector_{c}")),
         collector_levels=dict(flags.collector_levels),
@@ -240,8 +209,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = grammar.parse_args(words)
     if flags.format and not flags.once:
         grammar.error("--format goes with --once")
-    if flags.addresses and flags.once:
-        grammar.error("--web.listen-address goes without --once")
+    if flags.addresses and (flags.once or flags.systemd_socket):
+        other = "--once" if flags.once else "--web.systemd-socket"
+        grammar.error(f"--web.listen-address goes without {other}")
     if problem := name_flags.problem(flags):
         grammar.error(problem)
     configure(flags.log_level, flags.log_format)
@@ -280,7 +250,7 @@ def _serve(exporter: Exporter, flags: argparse.Namespace) -> int:
     import asyncio
     import logging
 
-    from cgexporter.server import serve
+    from cgexporter.server import Web, serve
 
     log = logging.getLogger("cgexporter")
 
@@ -290,13 +260,23 @@ def _serve(exporter: Exporter, flags: argparse.Namespace) -> int:
         if os.geteuid() == 0:
             log.info("running as root, which only others' namespaces and runtimes' state need")
 
-    addresses = flags.addresses or [_address(_DEFAULT_ADDRESS)]
+    web = Web(
+        addresses=flags.addresses or [web_flags.DEFAULT_ADDRESS],
+        systemd_socket=flags.systemd_socket,
+        metrics_path=flags.metrics_path,
+        limits=web_flags.limits(flags),
+        config_file=flags.web_config,
+    )
     try:
-        asyncio.run(serve(exporter, addresses, flags.metrics_path, started))
+        asyncio.run(serve(exporter, web, started))
+    except ConfigError as exc:
+        return failed(exc, 2)
     except TimeoutError:
         log.error("a scan hangs: ended without waiting for it")  # noqa: TRY400
         os._exit(1)  # the interpreter would wait for the thread
     except OSError as exc:
-        wanted = ", ".join(f"{host}:{port}" for host, port in addresses)
+        wanted = ", ".join(f"{host}:{port}" for host, port in web.addresses)
+        if web.systemd_socket:
+            wanted = "systemd's sockets"
         return failed(f"cannot listen on {wanted}: {exc.strerror or exc}")
     return 0

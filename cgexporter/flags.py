@@ -9,7 +9,7 @@ EXIT = """\
 exit status:
   0  done; also when this host has no containers
   1  the host could not be read or the address not listened on
-  2  the command line was not understood
+  2  the command line or a configuration file was not understood
 """
 
 

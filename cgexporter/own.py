@@ -25,6 +25,7 @@ from cgexporter.kernel import Missing
 from cgexporter.metric import Kind
 from cgexporter.metrics import OWN
 from cgexporter.publish import Format
+from cgexporter.web.status import WebStatus
 
 Samples = Iterable[tuple[Sequence[str], float]]
 
@@ -32,8 +33,12 @@ Samples = Iterable[tuple[Sequence[str], float]]
 class OwnCollector(Collector):
     """Yields the families of `metrics.OWN` for one page."""
 
-    def __init__(self, exporter: Exporter, view: View) -> None:
-        self._values = {**_values(exporter, view), **_watches(exporter.watcher)}
+    def __init__(self, exporter: Exporter, view: View, web: WebStatus | None) -> None:
+        self._values = {
+            **_values(exporter, view),
+            **_watches(exporter.watcher),
+            **_web(web),
+        }
 
     def collect(self) -> Iterator[Metric]:
         """The families, in the order of the table."""
@@ -101,6 +106,25 @@ def _watches(watcher: EventWatcher | None) -> Mapping[str, Samples]:
     }
 
 
+# The event loop counts while this is read: dict() copies in one step.
+def _web(status: WebStatus | None) -> Mapping[str, Samples]:
+    names = (
+        *("web_connections", "web_requests", "web_connections_ended"),
+        *("web_config_last_reload_successful", "web_config_last_reload_success_timestamp_seconds"),
+    )
+    if status is None:
+        return {name: [] for name in names}
+    configured = status.reloaded is not None
+    values: tuple[Samples, ...] = (
+        [((), status.connections)],
+        [((str(code),), n) for code, n in sorted(dict(status.requests).items())],
+        [((reason,), n) for reason, n in sorted(dict(status.ended).items())],
+        _known(int(bool(status.reloaded)) if configured else None),
+        _known(status.reload_time if configured else None),
+    )
+    return dict(zip(names, values, strict=True))
+
+
 class ProcessCollector(Collector):
     """The ``process_*`` families that each of Prometheus' clients has.
 
@@ -133,10 +157,17 @@ class ProcessCollector(Collector):
             yield GaugeMetricFamily("process_open_fds", "Descriptors of this process.", descriptors)
 
 
-def page(exporter: Exporter, view: View, form: Format) -> bytes:
-    """A whole page of metrics: the host's, then the exporter's own and its process's."""
+def page(exporter: Exporter, view: View, form: Format, web: WebStatus | None = None) -> bytes:
+    """A whole page of metrics: the host's, then the exporter's own and its process's.
+
+    Args:
+        exporter: of this view.
+        view: what is published.
+        form: how.
+        web: of the server that the page is for, if any.
+    """
     registry = CollectorRegistry()
-    registry.register(OwnCollector(exporter, view))
+    registry.register(OwnCollector(exporter, view, web))
     registry.register(ProcessCollector())
     generate = openmetrics.generate_latest if form is Format.OPENMETRICS else generate_latest
     own: bytes = generate(registry)

@@ -4,10 +4,10 @@ import os
 import sys
 
 
-def failed(problem: object) -> int:
+def failed(problem: object, status: int = 1) -> int:
     """Say on stderr what failed; returns the exit status."""
     print(f"cgexporter: {problem}", file=sys.stderr)
-    return 1
+    return status
 
 
 def printed(output: str) -> int:
