@@ -13,7 +13,7 @@ from cgexporter import __version__, name_flags, web_flags
 from cgexporter.commands import COMMANDS, command
 from cgexporter.commands.output import failed, printed
 from cgexporter.correlate.network import DEFAULT_EXCLUDE, NetworkSettings
-from cgexporter.document import ConfigError
+from cgexporter.document import ConfigError, printable
 from cgexporter.exporter import Exporter, Names, Settings
 from cgexporter.flags import EXIT, Parser, add_logs, add_paths
 from cgexporter.hierarchies import NoHierarchyError
@@ -76,6 +76,13 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     flags.add_argument("--version", action="version", version=f"cgexporter {__version__}")
+    flags.add_argument(
+        "--config.file",
+        dest="config_file",
+        metavar="FILE",
+        help="read these flags from a YAML file, their names as keys; flags given here go over it "
+        "(docs/INSTALL.md)",
+    )
     once = flags.add_argument_group("print once")
     once.add_argument(
         "--once", action="store_true", help="print the containers of this host now, and exit"
@@ -86,6 +93,7 @@ def parser() -> Parser:
         help="with --once: a table for people (default), JSON, or the metrics as served",
     )
     web_flags.add(flags.add_argument_group("serve (docs/WEB.md)"))
+    web_flags.add_output(flags.add_argument_group("write a file"))
     add_paths(flags)
     scan = flags.add_argument_group("what is read")
     for name in COLLECTORS:
@@ -176,7 +184,9 @@ def settings(flags: argparse.Namespace) -> Settings:
     return Settings(
         cgroupfs=flags.cgroupfs,
         procfs=flags.procfs,
-        max_open_files=0 if flags.once else flags.max_open_files,
+        max_open_files=0
+        if flags.once or (flags.textfile and not flags.interval)
+        else flags.max_open_files,
         max_connections=flags.max_connections,
         max_cgroups=flags.max_cgroups,
         collectors=frozenset(c for c in COLLECTORS if getattr(flags, f"collector_{c}")),
@@ -185,7 +195,7 @@ def settings(flags: argparse.Namespace) -> Settings:
         identity=name_flags.identity(flags),
         network=_network(flags),
         sweep_milliseconds=flags.sweep_ms,
-        sweep_through=flags.once,
+        sweep_through=flags.once or bool(flags.textfile),
     )
 
 
@@ -204,15 +214,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words and words[0] in COMMANDS:
         chosen = command(words[0])
         grammar = chosen.grammar()
-        return int(chosen.run(grammar.parse_args(words[1:]), grammar))
+        named = argparse.Namespace(root=parser)
+        return int(chosen.run(grammar.parse_args(words[1:], named), grammar))
     grammar = parser()
     flags = grammar.parse_args(words)
     if flags.format and not flags.once:
         grammar.error("--format goes with --once")
-    if flags.addresses and (flags.once or flags.systemd_socket):
-        other = "--once" if flags.once else "--web.systemd-socket"
-        grammar.error(f"--web.listen-address goes without {other}")
-    if problem := name_flags.problem(flags):
+    if flags.once and (flags.addresses or flags.textfile):
+        other = "--web.listen-address" if flags.addresses else "--output.textfile"
+        grammar.error(f"{other} goes without --once")
+    if flags.config_file:
+        from cgexporter.config_file import overlay
+
+        try:
+            flags = overlay(parser, words, flags.config_file)
+        except ConfigError as exc:
+            return failed(exc, 2)
+    if problem := name_flags.problem(flags) or web_flags.problem(flags):
         grammar.error(problem)
     configure(flags.log_level, flags.log_format)
     try:
@@ -221,6 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return failed(exc)
     if flags.once:
         return _once(exporter, flags.format or "table")
+    if flags.textfile:
+        return _write(exporter, flags)
     return _serve(exporter, flags)
 
 
@@ -244,6 +264,18 @@ def _once(exporter: Exporter, form: str) -> int:
         output = table(view, exporter.resolver.missing)
     exporter.close()
     return printed(output)
+
+
+def _write(exporter: Exporter, flags: argparse.Namespace) -> int:
+    from cgexporter import textfile
+
+    try:
+        textfile.run(exporter, flags.textfile, flags.interval)
+    except OSError as exc:
+        return failed(f"cannot write {printable(flags.textfile)}: {exc.strerror or exc}")
+    finally:
+        exporter.close()
+    return 0
 
 
 def _serve(exporter: Exporter, flags: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ from cgexporter.exporter import (
 )
 from cgexporter.kernel import Missing
 from cgexporter.metric import Kind
-from cgexporter.metrics import OWN
+from cgexporter.metrics import OWN, PREFIX
 from cgexporter.publish import Format
 from cgexporter.web.status import WebStatus
 
@@ -172,3 +172,30 @@ def page(exporter: Exporter, view: View, form: Format, web: WebStatus | None = N
     generate = openmetrics.generate_latest if form is Format.OPENMETRICS else generate_latest
     own: bytes = generate(registry)
     return exporter.render(view, form).encode() + own
+
+
+# The age of a file's samples is that of the file, which node_exporter tells.
+_NOT_IN_FILES = frozenset({f"{PREFIX}_snapshot_age_seconds"})
+
+
+def textfile(exporter: Exporter, view: View) -> bytes:
+    """A page for node_exporter's textfile collector.
+
+    Without `process_*`: node_exporter has its own, and a family told twice fails its scrape.
+    """
+    registry = CollectorRegistry()
+    own = OwnCollector(exporter, view, None)
+    registry.register(_Chosen([f for f in own.collect() if f.name not in _NOT_IN_FILES]))
+    text: bytes = generate_latest(registry)
+    return exporter.render(view, Format.TEXT).encode() + text
+
+
+class _Chosen(Collector):
+    """Families that were collected already."""
+
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        """The families."""
+        yield from self._families

@@ -1,4 +1,4 @@
-"""The flags ``--web.*``: where to serve, to whom, and how much."""
+"""The flags ``--web.*`` and ``--output.*``: where metrics go, to whom, and how much."""
 
 import argparse
 from collections.abc import Callable
@@ -110,6 +110,44 @@ def add(web: argparse._ArgumentGroup) -> None:
             default=default,
             help=f"longest time {what} (default: {default:.0f}s)",
         )
+
+
+def problem(flags: argparse.Namespace) -> str | None:
+    """What is wrong with flags that are right one by one; None where nothing is."""
+    if flags.addresses and flags.systemd_socket:
+        return "--web.listen-address goes without --web.systemd-socket"
+    if flags.textfile and flags.systemd_socket:
+        return "--output.textfile serves nothing: it goes without --web.systemd-socket"
+    if flags.interval and not flags.textfile:
+        return "--output.interval goes with --output.textfile"
+    return None
+
+
+def _textfile(text: str) -> str:
+    if not text.endswith(".prom"):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} does not end in .prom, so node_exporter would not read it"
+        )
+    return text
+
+
+def add_output(output: argparse._ArgumentGroup) -> None:
+    """Add --output.*: a file instead of a server."""
+    output.add_argument(
+        "--output.textfile",
+        dest="textfile",
+        metavar="FILE",
+        type=_textfile,
+        help="write the metrics to FILE for node_exporter's textfile collector, and exit; FILE is "
+        "replaced in one step (docs/INSTALL.md)",
+    )
+    output.add_argument(
+        "--output.interval",
+        dest="interval",
+        metavar="DURATION",
+        type=duration,
+        help="go on, and write the file each DURATION, such as 30s",
+    )
 
 
 def limits(flags: argparse.Namespace) -> Limits:

@@ -8,10 +8,11 @@ from types import ModuleType
 
 # Name, and what the overview says of it.
 COMMANDS = {
+    "check-config": "check configuration files before a server meets them",
     "namespaces": "print which container shares which namespace with whom",
 }
 
 
 def command(name: str) -> ModuleType:
     """The module of a command in COMMANDS."""
-    return importlib.import_module(f"cgexporter.commands.{name}")
+    return importlib.import_module(f"cgexporter.commands.{name.replace('-', '_')}")

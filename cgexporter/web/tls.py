@@ -79,10 +79,9 @@ def _load_certificate(path: str, made: ssl.SSLContext, tls: Tls) -> None:
         except ssl.SSLError as exc:
             problem = {
                 "KEY_VALUES_MISMATCH": "the certificate is not that of the key",
-                "NO_START_LINE": "no certificate or key in PEM form",
                 "EE_KEY_TOO_SMALL": "the certificate's key is too short",
                 "CA_MD_TOO_WEAK": "the certificate's signature is too weak",
-            }.get(exc.reason or "", exc.reason or "OpenSSL cannot load it")
+            }.get(exc.reason or "", exc.reason or "no certificate or key in PEM form")
             raise ConfigError(place, problem) from None
         except _EncryptedKeyError:
             raise ConfigError(tls.key_file or path, "the key is encrypted; decrypt it") from None

@@ -27,7 +27,7 @@ LAYERS = (
     ("sharing",),
     ("exporter",),
     ("own", "local", "logs"),
-    ("server", "name_flags", "web_flags", "flags"),
+    ("server", "textfile", "name_flags", "web_flags", "flags", "config_file"),
     ("commands",),
     ("cli",),
     ("__main__",),
@@ -77,6 +77,7 @@ def test_one_door_to_kernel_files(module: Path) -> None:
         "kernel.py": opening,
         "names/door.py": opening,
         "document.py": {"open"},  # configuration files
+        "textfile.py": {"open"},  # the directory that it writes in
         "names/http.py": {"open"},  # the token of a service account
         "commands/output.py": {"open"},  # /dev/null for a broken pipe
     }
