@@ -193,14 +193,11 @@ class Site:
     Args:
         scrapes: where snapshots come from.
         metrics_path: where /metrics is (``--web.telemetry-path``).
-        max_requests: scrapes answered at once.
     """
 
-    def __init__(self, scrapes: Scrapes, metrics_path: str, max_requests: int) -> None:
+    def __init__(self, scrapes: Scrapes, metrics_path: str) -> None:
         self._scrapes = scrapes
         self._metrics_path = metrics_path
-        self._max_requests = max_requests
-        self._scraping = 0
         self.closing = False
 
     async def answer(self, request: Request) -> Answer:
@@ -221,19 +218,14 @@ class Site:
         return Answer(404, b"not found\n")
 
     async def _metrics(self, headers: Mapping[str, str]) -> Answer:
-        if self._scraping >= self._max_requests:
-            return Answer(503, b"too many scrapes at once\n", headers=(("Retry-After", "1"),))
         form = negotiate(headers.get("accept", ""))
         gzip = accepts_gzip(headers.get("accept-encoding", ""))
         limit = time_limit_seconds(headers.get("x-prometheus-scrape-timeout-seconds", ""))
-        self._scraping += 1
         try:
             view = await self._scrapes.fresh(limit)
             body = await self._scrapes.page(view, form, gzip)
         except UnavailableError as exc:
             return Answer(503, f"{exc}\n".encode())
-        finally:
-            self._scraping -= 1
         extra: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)
         if gzip:
             extra += (("Content-Encoding", "gzip"),)
@@ -301,7 +293,7 @@ async def serve(
     status = WebStatus()
     live = Live(web.config_file, status) if web.config_file else None
     scrapes = Scrapes(exporter, status)
-    site = Site(scrapes, web.metrics_path, web.limits.requests)
+    site = Site(scrapes, web.metrics_path)
     connections = Connections(site.answer, web.limits, live, status)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -88,14 +88,6 @@ def add(web: argparse._ArgumentGroup) -> None:
         help="connections at once; for one more, the one goes that has kept us waiting longest "
         "(default: %(default)s)",
     )
-    web.add_argument(
-        "--web.max-requests",
-        dest="max_requests",
-        metavar="N",
-        type=_number(1, 10_000),
-        default=_DEFAULT.requests,
-        help="scrapes answered at once; others get status 503 (default: %(default)s)",
-    )
     for name, what, value in (
         ("read", "for a request to arrive once it began, and for a TLS handshake", "read_seconds"),
         ("idle", "that a connection may wait for its next request", "idle_seconds"),
@@ -154,7 +146,6 @@ def limits(flags: argparse.Namespace) -> Limits:
     """Bounds on clients, as the flags say."""
     return Limits(
         connections=flags.max_connections,
-        requests=flags.max_requests,
         read_seconds=flags.read_timeout,
         idle_seconds=flags.idle_timeout,
         write_seconds=flags.write_timeout,

@@ -361,7 +361,7 @@ class Connections:
             writer.write(protocol.send(h11.Data(data=answer.body)) or b"")
         protocol.send(h11.EndOfMessage())
         self._sending[client] = None
-        if len(self._sending) > self._limits.requests:  # each may hold a page in its buffer
+        if len(self._sending) > self._limits.slow:  # each may hold a page in its buffer
             self._hang_up(next(iter(self._sending)), "slow")
         try:
             async with asyncio.timeout(self._limits.write_seconds):

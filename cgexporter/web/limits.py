@@ -1,4 +1,4 @@
-"""Bounds on what clients may take: time, connections, requests."""
+"""Bounds on what clients may take: time, connections, memory."""
 
 import time
 from collections import OrderedDict
@@ -12,7 +12,7 @@ class Limits:
 
     Attributes:
         connections: open at once.
-        requests: scrapes answered at once.
+        slow: clients at once that do not take their answer as fast as it comes.
         read_seconds: for a request to arrive once it began, and for a TLS handshake.
         idle_seconds: for which a connection may wait for its next request.
         write_seconds: for a client to take an answer.
@@ -20,7 +20,7 @@ class Limits:
     """
 
     connections: int = 512
-    requests: int = 40
+    slow: int = 40
     read_seconds: float = 10.0
     idle_seconds: float = 120.0
     write_seconds: float = 30.0
