@@ -1,7 +1,7 @@
 """The configuration file: the names of flags as keys, nested at their dots; flags go over it."""
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NoReturn
 
 from cgexporter.document import Value, load, read, suggestion
@@ -79,16 +79,20 @@ def _leaves(value: Value, options: dict[str, argparse.Action]) -> Iterator[tuple
             if inner.is_null:
                 raise inner.error("has no value")
             yield name, inner
-        elif inner.is_mapping and any(option.startswith(f"{name}.") for option in options):
+        elif inner.is_mapping and _begins(name, (*options, *_NOT_HERE)):
             yield from _leaves(inner, options)
         else:
             _refuse(inner, options)
 
 
+def _begins(name: str, options: Iterable[str]) -> bool:
+    return any(option.startswith(f"{name}.") for option in options)
+
+
 def _refuse(value: Value, options: dict[str, argparse.Action]) -> NoReturn:
     if value.name in _NOT_HERE:
         raise value.error("is of the command line alone")
-    if any(option.startswith(f"{value.name}.") for option in options):
+    if _begins(value.name, options):
         raise value.error("not a mapping of keys to values")
     raise value.error(f"no such setting{suggestion(value.name, options)}")
 
