@@ -105,7 +105,7 @@ def test(arguments: list[str]) -> None:
 
 def zipapp(file: Path) -> None:
     """Build one file that needs python3 alone; the same sources give the same bytes."""
-    install("[dev]")
+    install("[zipapp]")
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as directory:
         site = Path(directory) / "site"

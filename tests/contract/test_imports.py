@@ -40,4 +40,15 @@ def test_once_imports_only_its_format(form: str, unwanted: set[str], fixtures: P
 def test_the_server_imports_no_local_view() -> None:
     """The serving path loads neither rich nor the local views."""
     loaded = modules_after("import cgexporter.cli, cgexporter.server")
-    assert not loaded & {"rich", "cgexporter.local.table", "cgexporter.local.json", "yaml"}
+    assert not loaded & {"rich", "cgexporter.local.table", "cgexporter.local.json"}
+
+
+def test_the_server_imports_what_is_configured(tmp_path: Path) -> None:
+    """YAML comes with a configuration, bcrypt with passwords, TLS with a certificate."""
+    plain = modules_after("import cgexporter.cli, cgexporter.server")
+    assert not plain & {"yaml", "bcrypt", "cgexporter.web.tls", "cgexporter.config_file"}
+    file = tmp_path / "web.yml"
+    file.write_text("http_server_config: {headers: {X-Frame-Options: deny}}\n")
+    configured = modules_after(f"from cgexporter.web.live import load; load({str(file)!r})")
+    assert "yaml" in configured
+    assert not configured & {"bcrypt", "cgexporter.web.tls"}
