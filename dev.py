@@ -36,6 +36,7 @@ TOOLS = {
     "curl": "curl",
     "ip": "iproute2",
     "systemd-analyze": "systemd",
+    "systemd-nspawn": "systemd-container",
     "iptables": "iptables",
 }
 

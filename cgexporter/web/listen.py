@@ -43,7 +43,8 @@ async def listen(addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
 def _bind(family: int, place: tuple[object, ...], among_others: bool) -> socket.socket | None:
     """Listen on one address; None where the host has no such family and there are others."""
     try:
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # With its protocol, by which asyncio knows TCP and switches Nagle's algorithm off.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError:
         if among_others:
             return None

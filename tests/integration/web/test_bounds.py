@@ -191,3 +191,15 @@ def test_bodies_are_refused_whatever_their_form(server: Server) -> None:
             request = method + b" /metrics HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n"
             assert _status(server.exchange(request)) == 413
     assert server.get("/-/healthy").status == 200
+
+
+def test_no_answer_waits_for_an_acknowledgement(server: Server) -> None:
+    """On a connection that is kept, an answer is there at once, not after 40 ms."""
+    connection = Connection(server.port)
+    took = []
+    for _ in range(20):
+        before = time.perf_counter()
+        assert connection.get("/-/healthy").status == 200
+        took.append(time.perf_counter() - before)
+    connection.close()
+    assert min(took[1:]) < 0.03

@@ -1,13 +1,15 @@
-"""systemd units: understood by systemd, and closed as far as the docs say."""
+"""systemd units: understood by systemd, closed as far as the docs say, and they work."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.integration.support import program
+from tests.integration.support import need_root, program
 
 UNITS = ("cgexporter.service", "cgexporter.socket", "cgexporter-textfile.service")
 # Overall exposure of systemd-analyze security, as docs/INSTALL.md says.
@@ -53,3 +55,88 @@ def test_exposure(units: Path, repository: Path, unit: str) -> None:
     assert found, done.stderr
     assert float(found[1]) <= EXPOSURE[unit]
     assert f"`{unit}`: {EXPOSURE[unit]}" in (repository / "docs/INSTALL.md").read_text()
+
+
+# What a systemd booted in a private view of this host's files does, then it powers off.
+_SEEN = """\
+#!/bin/bash
+for _ in $(seq 200); do
+    curl --silent --fail --output /seen.page http://127.0.0.1:9753/metrics && break
+    sleep 0.1
+done
+systemctl show cgexporter.service --property=MainPID --value | \\
+    xargs -I{} cat /proc/{}/status >/seen.status
+systemctl start cgexporter-textfile.service
+systemctl stop cgexporter.service
+systemctl show cgexporter.service cgexporter-textfile.service --property=Result >/seen.results
+journalctl --no-pager --unit cgexporter.service >/seen.log
+systemctl --force --force poweroff
+"""
+_BOOT = """\
+set -eu
+mount --make-rprivate /
+mount -t tmpfs scratch "$SCRATCH"
+mkdir "$SCRATCH/upper" "$SCRATCH/work" "$SCRATCH/root" "$SCRATCH/run"
+mount -t overlay overlay \\
+    -o "lowerdir=/,upperdir=$SCRATCH/upper,workdir=$SCRATCH/work" "$SCRATCH/root"
+mount --bind "$SCRATCH/run" /run
+cd "$SCRATCH/root"
+rm -f etc/machine-id
+touch etc/machine-id
+install "$PROGRAM" usr/local/bin/cgexporter
+cp "$UNITS"/* etc/systemd/system/
+echo CGEXPORTER_FLAGS=--web.listen-address=127.0.0.1:9753 >etc/default/cgexporter
+install -d -o prometheus var/lib/prometheus/node-exporter
+printf %s "$SEEN" >usr/local/bin/seen
+chmod 755 usr/local/bin/seen
+printf '[Unit]\\nAfter=cgexporter.service\\n[Service]\\nType=oneshot\\n%s\\n' \\
+    ExecStart=/usr/local/bin/seen >etc/systemd/system/seen.service
+printf '[Unit]\\nRequires=sysinit.target\\nWants=cgexporter.service seen.service\\n' \\
+    >etc/systemd/system/seen.target
+timeout 100 systemd-nspawn --directory=. --register=no --keep-unit --private-network --boot \\
+    systemd.unit=seen.target >/dev/null 2>&1 || true
+cat var/lib/prometheus/node-exporter/cgexporter.prom >seen.textfile
+cp seen.* "$OUT"
+"""
+
+
+def test_they_work(repository: Path, tmp_path: Path) -> None:
+    """Booted by systemd, the zipapp serves within the sandbox, and the textfile is written."""
+    need_root()
+    program("systemd-nspawn", "systemd-container")
+    scratch, out = tmp_path / "scratch", tmp_path / "out"
+    scratch.mkdir()
+    out.mkdir()
+    zipapp = tmp_path / "cgexporter.pyz"
+    subprocess.run(
+        [sys.executable, "dev.py", "zipapp", zipapp],
+        cwd=repository,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "bash", "-c", _BOOT],
+        env={
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "SCRATCH": str(scratch),
+            "OUT": str(out),
+            "UNITS": str(repository / "packaging/systemd"),
+            "PROGRAM": str(zipapp),
+            "SEEN": _SEEN,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    log = (out / "seen.log").read_text()
+    for name in ("page", "textfile"):
+        assert "\ncgexporter_scan_success 1.0\n" in (out / f"seen.{name}").read_text(), log
+    status = (out / "seen.status").read_text()
+    assert re.search(r"^CapBnd:\t0+$", status, re.MULTILINE)
+    assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
+    assert re.search(r"^Seccomp:\t2$", status, re.MULTILINE)
+    assert not re.search(r"^Uid:\t0\b", status, re.MULTILINE)
+    assert (out / "seen.results").read_text().split() == ["Result=success"] * 2
+    assert "Traceback" not in log
+    assert os.listdir(scratch) == []
