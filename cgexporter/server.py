@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from cgexporter import __version__
 from cgexporter.correlate.identity import View
@@ -306,11 +307,15 @@ async def serve(
             stack.callback(live.close)
         stack.push_async_callback(connections.close)
         listeners = handed_over() if web.systemd_socket else await listen(web.addresses)
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait())]
         for listener in listeners:
             stack.callback(listener.close)
             accepting = asyncio.create_task(connections.accept(listener))
             stack.callback(accepting.cancel)
+            tasks.append(accepting)
         started([listener.getsockname()[:2] for listener in listeners])
-        await stop.wait()
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()  # who cannot accept any more does not look as if it served
         site.closing = True
         log.info("stopping")

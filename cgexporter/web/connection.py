@@ -189,9 +189,7 @@ class Connections:
             log.exception("connection failed")
         finally:
             self._forget(client)
-            if writer is None:
-                connection.close()
-            else:
+            if writer is not None:
                 writer.transport.abort()
 
     async def _open(
@@ -199,7 +197,11 @@ class Connections:
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Make streams of a socket, over TLS where that is configured."""
         connection.setblocking(False)
-        client.active = active = await self._live.current() if self._live else None
+        try:
+            client.active = active = await self._live.current() if self._live else None
+        except BaseException:
+            connection.close()  # later on it is the transport's to close
+            raise
         context = active.context if active else None
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=self._limits.head_bytes)

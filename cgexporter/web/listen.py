@@ -10,6 +10,7 @@ from collections.abc import Sequence
 _BACKLOG = 512
 # The first descriptor handed over. Source: sd_listen_fds(3).
 _FIRST_DESCRIPTOR = 3
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 async def listen(addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
@@ -79,8 +80,8 @@ def handed_over() -> list[socket.socket]:
     for fd in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)):
         os.set_inheritable(fd, False)
         listener = socket.socket(fileno=fd)
-        if listener.type != socket.SOCK_STREAM:
-            raise OSError(errno.ENOTSUP, "a socket from systemd is not ListenStream=")
+        if listener.type != socket.SOCK_STREAM or listener.family not in _FAMILIES:
+            raise OSError(errno.ENOTSUP, "a socket from systemd is not ListenStream= of TCP")
         listener.setblocking(False)
         made.append(listener)
     return made

@@ -60,6 +60,8 @@ def load(path: str) -> Active:
     except ConfigError as exc:
         exc.files = _files(config)
         raise
+    except OSError as exc:  # gone between two looks at it
+        raise ConfigError(path, str(exc)) from None
 
 
 def _files(config: WebConfig) -> tuple[str, ...]:
@@ -116,10 +118,10 @@ class Live:
         self._path = path
         self._status = status
         self.authenticator = Authenticator()
-        before = self._stamp(())
+        before = self._stamp(()), time.time_ns()
         self.active = load(path)
         self._files = _files(self.active.config)
-        self._seen = self._settled(before)
+        self._seen = self._settled(*before)
         self._loading: asyncio.Task[None] | None = None
         self._said = ""
         self._took(self.active)
@@ -133,7 +135,7 @@ class Live:
         return self.active
 
     async def _reload(self) -> None:
-        before = self._stamp(())
+        before = self._stamp(()), time.time_ns()
         try:
             found = await asyncio.get_running_loop().run_in_executor(None, load, self._path)
         except ConfigError as exc:
@@ -152,7 +154,7 @@ class Live:
             else:
                 self._status.reloaded, self._said = True, ""
         finally:
-            self._seen = self._settled(before)
+            self._seen = self._settled(*before)
             self._loading = None
 
     def _took(self, active: Active) -> None:
@@ -166,12 +168,12 @@ class Live:
         """What changes when one of these files or the configuration itself does."""
         return tuple(map(_file_stamp, (self._path, *files)))
 
-    def _settled(self, before: Stamp) -> Stamp | None:
-        """The stamp of what was read after `before` was taken; None: read it once more."""
+    def _settled(self, before: Stamp, began: int) -> Stamp | None:
+        """The stamp of what was read since then; None: it may have changed, read it once more."""
         after = self._stamp(self._files)
-        now = time.time_ns()
-        fresh = any(now - max(stamp[:2]) < _SETTLED_SECONDS * 1e9 for stamp in after)
-        return None if fresh or after[0] != before[0] else after
+        changed = max(max(stamp[:2]) for stamp in after)
+        is_fresh = changed > began - _SETTLED_SECONDS * 1e9
+        return None if is_fresh or after[0] != before[0] else after
 
     def close(self) -> None:
         """Check no more passwords."""

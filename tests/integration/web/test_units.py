@@ -1,15 +1,18 @@
 """systemd units: understood by systemd, closed as far as the docs say, and they work."""
 
+import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.integration.support import need_root, program
+from tests.integration.processes import COMMAND, Connection, cgexporter
+from tests.integration.support import PATIENCE_SECONDS, eventually, need_root, program
 
 UNITS = ("cgexporter.service", "cgexporter.socket", "cgexporter-textfile.service")
 # Overall exposure of systemd-analyze security, as docs/INSTALL.md says.
@@ -55,6 +58,38 @@ def test_exposure(units: Path, repository: Path, unit: str) -> None:
     assert found, done.stderr
     assert float(found[1]) <= EXPOSURE[unit]
     assert f"`{unit}`: {EXPOSURE[unit]}" in (repository / "docs/INSTALL.md").read_text()
+
+
+def test_socket_activation() -> None:
+    """The server accepts on what systemd hands over; without it, it says what is missing."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            *(program("systemd-socket-activate", "systemd"), "--listen", f"127.0.0.1:{port}"),
+            *(*COMMAND, "--web.systemd-socket"),
+        ],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+
+        def answer() -> bool:
+            with contextlib.suppress(OSError):
+                connection = Connection(port)
+                try:
+                    return connection.get("/-/healthy").status == 200
+                finally:
+                    connection.close()
+            return False
+
+        eventually(answer, "an answer")
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE_SECONDS) == 0
+    done = cgexporter("--web.systemd-socket")
+    assert done.returncode == 1
+    assert "cannot listen on systemd's sockets: systemd handed no socket over" in done.stderr
+    assert cgexporter("--web.systemd-socket", "--web.listen-address=:1").returncode == 2
 
 
 # What a systemd booted in a private view of this host's files does, then it powers off.
