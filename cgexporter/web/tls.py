@@ -5,6 +5,7 @@ import ipaddress
 import os
 import ssl
 import stat
+from asyncio import sslproto
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,9 @@ _VERIFY = {
 }
 # Forward secrecy and authenticated encryption alone: Mozilla's "intermediate" less DHE.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+# asyncio gives each TLS connection a buffer of 256 KiB, which for 500 idle clients are 140 MB. Two
+# records of TLS are enough for what comes in.
+_BUFFER_BYTES = 32 * 1024
 
 
 def context(path: str, tls: Tls) -> ssl.SSLContext:
@@ -31,6 +35,7 @@ def context(path: str, tls: Tls) -> ssl.SSLContext:
     Raises:
         ConfigError: a certificate or key cannot be used.
     """
+    sslproto.SSLProtocol.max_size = _BUFFER_BYTES
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = _VERSIONS[tls.min_version]
     made.maximum_version = _VERSIONS[tls.max_version]

@@ -1,6 +1,7 @@
 """TLS, client certificates and passwords, against curl, Prometheus and a TLS scanner."""
 
 import base64
+import contextlib
 import http.client
 import json
 import re
@@ -402,6 +403,28 @@ def test_prometheus(site: Site, serve: Serve, tmp_path: Path, password: str) -> 
             eventually(lambda: "401" in prometheus.target()["lastError"], "a refusal")
     finally:
         prometheus.stop()
+
+
+def test_idle_clients_cost_little(made: Site, serve: Serve) -> None:
+    """300 idle connections over TLS cost less than 40 MiB, and a newcomer is served."""
+    made.write()
+    server = serve(made.flag)
+    assert made.curl(server.port)[0] == 200
+    context = ssl.create_default_context(cafile=made.authority.certificate)
+
+    def resident_kib() -> int:
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
+    before = resident_kib()
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            plain = socket.create_connection(("127.0.0.1", server.port), 30)
+            client = stack.enter_context(context.wrap_socket(plain, server_hostname="localhost"))
+            client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(12) == b"HTTP/1.1 200"
+        assert resident_kib() - before < 40 * 1024
+        assert made.curl(server.port)[0] == 200
 
 
 def test_authorities_differ(made: Site) -> None:
