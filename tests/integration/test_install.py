@@ -15,6 +15,9 @@ import pytest
 
 from tests.integration.support import missing, need_root
 
+# Packages are downloaded and built, twice for the zipapp.
+pytestmark = pytest.mark.timeout(1200)
+_MINUTES = 8
 # A private view of the host, in which what is installed is gone afterwards.
 _PRIVATE = """\
 set -eu
@@ -73,7 +76,7 @@ def run(checkout: Path, script: str, home: Path) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=60 * _MINUTES,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -135,6 +135,7 @@ cp seen.* "$OUT"
 """
 
 
+@pytest.mark.timeout(900)  # packages are downloaded for the zipapp
 def test_they_work(repository: Path, tmp_path: Path) -> None:
     """Booted by systemd, the zipapp serves within the sandbox, and the textfile is written."""
     need_root()
