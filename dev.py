@@ -6,12 +6,14 @@ python3 dev.py test [ARGS]    linters, types and all tests that this machine all
 python3 dev.py tools          Debian packages that some tests need (as root)
 python3 dev.py golden         write tests/golden anew
 python3 dev.py docs           write the printed parts of docs/ anew
+python3 dev.py zipapp [FILE]  everything in one file: dist/cgexporter.pyz
 """
 
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 from pathlib import Path
 
@@ -31,11 +33,14 @@ TOOLS = {
     "podman": "podman",
     "etcd": "etcd-server",
     "openssl": "openssl",
+    "curl": "curl",
     "ip": "iproute2",
     "tmux": "tmux",
     "zsh": "zsh",
     "fish": "fish",
     "mandoc": "mandoc",
+    "systemd-analyze": "systemd",
+    "systemd-nspawn": "systemd-container",
     "iptables": "iptables",
 }
 
@@ -103,6 +108,28 @@ def test(arguments: list[str]) -> None:
     run(BIN / "pytest", *arguments)
 
 
+def zipapp(file: Path) -> None:
+    """Build one file that needs python3 alone; the same sources give the same bytes."""
+    install("[zipapp]")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
+        site = Path(directory) / "site"
+        # Any fixed time: two builds do not differ by their clocks.
+        epoch = {"SOURCE_DATE_EPOCH": "1767225600"}
+        run(BIN / "pip", "install", "--quiet", "--no-compile", "--target", site, ROOT, **epoch)
+        # Where it was built, and by what: not of the program.
+        for name in ("direct_url.json", "RECORD", "INSTALLER", "REQUESTED"):
+            for found in site.rglob(f"*.dist-info/{name}"):
+                found.unlink()
+        shutil.rmtree(site / "bin", ignore_errors=True)
+        run(
+            *(BIN / "shiv", "--site-packages", site, "--reproducible"),
+            *("--python", "/usr/bin/env python3", "--entry-point", "cgexporter.cli:main"),
+            *("--output-file", file),
+            **epoch,
+        )
+
+
 def main() -> None:
     """Run one of the commands above."""
     match sys.argv[1:]:
@@ -119,6 +146,8 @@ def main() -> None:
         case ["docs"]:
             install("[dev]")
             run(BIN / "pytest", "tests/contract", "--update-docs")
+        case ["zipapp", *files]:
+            zipapp(Path(files[0]).resolve() if files else ROOT / "dist/cgexporter.pyz")
         case _:
             sys.exit((__doc__ or "").strip())
 

@@ -61,8 +61,7 @@ async def _run(exporter: Exporter, scrapes: int) -> dict[str, list[float]]:
     serving = asyncio.create_task(
         server.serve(
             exporter,
-            [("127.0.0.1", 0)],
-            "/metrics",
+            server.Web(addresses=[("127.0.0.1", 0)]),
             lambda addresses: ports.put_nowait(addresses[0][1]),
         )
     )

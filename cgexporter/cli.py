@@ -9,34 +9,18 @@ import re
 import sys
 from collections.abc import Sequence
 
-from cgexporter import __version__, name_flags
+from cgexporter import __version__, name_flags, web_flags
 from cgexporter.commands import COMMANDS, command, know_grammar
 from cgexporter.commands.output import failed, printed
 from cgexporter.commands.reading import PROBLEMS, reading
 from cgexporter.correlate.identity import View
 from cgexporter.correlate.network import DEFAULT_EXCLUDE, NetworkSettings
+from cgexporter.document import ConfigError, printable
 from cgexporter.exporter import Exporter, Names, Settings
 from cgexporter.flags import EXIT, Parser, add_choice, add_host, add_logs, duration
 from cgexporter.logs import configure
 from cgexporter.metric import Level
 from cgexporter.metrics import COLLECTORS, DEFAULT_COLLECTORS
-
-_DEFAULT_ADDRESS = ":9753"
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT or :PORT")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _http_path(text: str) -> str:
-    if not text.startswith("/") or text == "/" or not text.isascii() or " " in text or "?" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a path such as /metrics")
-    if text.startswith("/-/"):
-        raise argparse.ArgumentTypeError("paths below /-/ are the server's own")
-    return text
 
 
 def _regex(text: str) -> str:
@@ -92,6 +76,13 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     flags.add_argument("--version", action="version", version=f"cgexporter {__version__}")
+    flags.add_argument(
+        "--config.file",
+        dest="config_file",
+        metavar="FILE",
+        help="read these flags from a YAML file, their names as keys; flags given here go over it "
+        "(docs/INSTALL.md)",
+    )
     once = flags.add_argument_group("print once")
     once.add_argument(
         "--once", action="store_true", help="print the containers of this host now, and exit"
@@ -110,23 +101,8 @@ def parser() -> Parser:
         "per second; of a recording its first and last scan",
     )
     add_choice(once)
-    web = flags.add_argument_group("serve")
-    web.add_argument(
-        "--web.listen-address",
-        dest="addresses",
-        metavar="HOST:PORT",
-        type=_address,
-        action="append",
-        help=f"address to listen on; may be repeated (default: {_DEFAULT_ADDRESS})",
-    )
-    web.add_argument(
-        "--web.telemetry-path",
-        dest="metrics_path",
-        metavar="PATH",
-        type=_http_path,
-        default="/metrics",
-        help="path of the metrics (default: %(default)s)",
-    )
+    web_flags.add(flags.add_argument_group("serve (docs/WEB.md)"))
+    web_flags.add_output(flags.add_argument_group("write a file"))
     add_host(flags)
     scan = flags.add_argument_group("what is read")
     for name in COLLECTORS:
@@ -217,7 +193,10 @@ def settings(flags: argparse.Namespace) -> Settings:
     return Settings(
         cgroupfs=flags.cgroupfs,
         procfs=flags.procfs,
-        max_open_files=0 if flags.once else flags.max_open_files,
+        max_open_files=0
+        if flags.once or (flags.textfile and not flags.textfile_interval)
+        else flags.max_open_files,
+        max_connections=flags.max_connections,
         max_cgroups=flags.max_cgroups,
         collectors=frozenset(c for c in COLLECTORS if getattr(flags, f"collector_{c}")),
         collector_levels=dict(flags.collector_levels),
@@ -225,7 +204,7 @@ def settings(flags: argparse.Namespace) -> Settings:
         identity=name_flags.identity(flags),
         network=_network(flags),
         sweep_milliseconds=flags.sweep_ms,
-        sweep_through=flags.once,
+        sweep_through=flags.once or bool(flags.textfile),
     )
 
 
@@ -245,12 +224,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words and words[0] in COMMANDS:
         chosen = command(words[0])
         grammar = chosen.grammar()
-        return int(chosen.run(grammar.parse_args(words[1:]), grammar))
+        named = argparse.Namespace(root=parser)
+        return int(chosen.run(grammar.parse_args(words[1:], named), grammar))
     grammar = parser()
     flags = grammar.parse_args(words)
     if problem := _misplaced(flags):
         grammar.error(problem)
-    if problem := name_flags.problem(flags):
+    if flags.config_file:
+        from cgexporter.config_file import overlay
+
+        try:
+            flags = overlay(parser, words, flags.config_file)
+        except ConfigError as exc:
+            return failed(exc, 2)
+    if problem := name_flags.problem(flags) or web_flags.problem(flags):
         grammar.error(problem)
     configure(flags.log_level, flags.log_format)
     if flags.once:
@@ -259,6 +246,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         exporter = Exporter(settings(flags))
     except PROBLEMS as exc:
         return failed(exc)
+    if flags.textfile:
+        return _write(exporter, flags)
     return _serve(exporter, flags)
 
 
@@ -267,6 +256,8 @@ def _misplaced(flags: argparse.Namespace) -> str | None:
     if flags.once:
         if flags.addresses:
             return "--web.listen-address goes without --once"
+        if flags.textfile:
+            return "--output.textfile goes without --once"
         for name in ("interval", "sort", "filters"):
             if flags.format == "prom" and getattr(flags, name):
                 return f"--{name.rstrip('s')} goes with no metrics: they are as served"
@@ -323,11 +314,23 @@ def _output(exporter: Exporter, view: View, before: View | None, flags: argparse
     return table(view, missing, changes, flags.sort)
 
 
+def _write(exporter: Exporter, flags: argparse.Namespace) -> int:
+    from cgexporter import textfile
+
+    try:
+        textfile.run(exporter, flags.textfile, flags.textfile_interval)
+    except OSError as exc:
+        return failed(f"cannot write {printable(flags.textfile)}: {exc.strerror or exc}")
+    finally:
+        exporter.close()
+    return 0
+
+
 def _serve(exporter: Exporter, flags: argparse.Namespace) -> int:
     import asyncio
     import logging
 
-    from cgexporter.server import serve
+    from cgexporter.server import Web, serve
 
     log = logging.getLogger("cgexporter")
 
@@ -337,13 +340,23 @@ def _serve(exporter: Exporter, flags: argparse.Namespace) -> int:
         if os.geteuid() == 0:
             log.info("running as root, which only others' namespaces and runtimes' state need")
 
-    addresses = flags.addresses or [_address(_DEFAULT_ADDRESS)]
+    web = Web(
+        addresses=flags.addresses or [web_flags.DEFAULT_ADDRESS],
+        systemd_socket=flags.systemd_socket,
+        metrics_path=flags.metrics_path,
+        limits=web_flags.limits(flags),
+        config_file=flags.web_config,
+    )
     try:
-        asyncio.run(serve(exporter, addresses, flags.metrics_path, started))
+        asyncio.run(serve(exporter, web, started))
+    except ConfigError as exc:
+        return failed(exc, 2)
     except TimeoutError:
         log.error("a scan hangs: ended without waiting for it")  # noqa: TRY400
         os._exit(1)  # the interpreter would wait for the thread
     except OSError as exc:
-        wanted = ", ".join(f"{host}:{port}" for host, port in addresses)
+        wanted = ", ".join(f"{host}:{port}" for host, port in web.addresses)
+        if web.systemd_socket:
+            wanted = "systemd's sockets"
         return failed(f"cannot listen on {wanted}: {exc.strerror or exc}")
     return 0

@@ -59,6 +59,7 @@ class Settings:
     cgroupfs: str = "/sys/fs/cgroup"
     procfs: str = "/proc"
     max_open_files: int = 50_000
+    max_connections: int = 0  # descriptors to leave for them
     max_cgroups: int = 10_000
     collectors: frozenset[str] = DEFAULT_COLLECTORS
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -116,7 +117,9 @@ class Exporter:
             rank=rank,
             owns_below=owns_below,
             max_cgroups=settings.max_cgroups,
-            max_open_files=kernel.raise_descriptor_limit(settings.max_open_files),
+            max_open_files=kernel.raise_descriptor_limit(
+                settings.max_open_files, settings.max_connections
+            ),
         )
         self._sections = frozenset(row.section for row in METRICS if row.name in needed)
         self._counts_events = any(row.section == "kept" for row in rows)

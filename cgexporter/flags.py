@@ -1,9 +1,9 @@
 """What the command lines of all commands share: grammar, exit status, where the host is, logs."""
 
 import argparse
-import re
 from typing import TYPE_CHECKING, NoReturn
 
+from cgexporter.durations import seconds
 from cgexporter.logs import FORMATS, LEVELS
 
 if TYPE_CHECKING:  # local views are no part of the serving path
@@ -13,7 +13,7 @@ EXIT = """\
 exit status:
   0  done; also when this host has no containers
   1  the host could not be read or the address not listened on
-  2  the command line was not understood
+  2  the command line or a configuration file was not understood
 """
 
 
@@ -28,12 +28,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def duration(text: str) -> float:
-    """Seconds of `2s`, `500ms`, `1m` or `2`; at most an hour."""
-    match = re.fullmatch(r"(\d{1,7}(?:\.\d{1,3})?)(ms|s|m|)", text, re.ASCII)
-    seconds = float(match[1]) * {"ms": 0.001, "m": 60.0}.get(match[2], 1.0) if match else 0.0
-    if not 0.1 <= seconds <= 3600:
+    """Seconds of `2s`, `500ms`, `1m30s` or `2`; from 100 ms to an hour."""
+    try:
+        found = seconds(f"{text}s" if text[-1:].isdecimal() else text)
+    except ValueError:
+        found = 0.0
+    if not 0.1 <= found <= 3600:
         raise argparse.ArgumentTypeError(f"{text!r} is no time from 100ms to 60m, such as 2s")
-    return seconds
+    return found
 
 
 # Columns of the table: local.columns.SORT_KEYS, which the serving path does not load.

@@ -558,13 +558,18 @@ class Descriptors:
         self.held -= 1
 
 
-def raise_descriptor_limit(wanted: int) -> int:
+def raise_descriptor_limit(wanted: int, others: int = 0) -> int:
     """Raise RLIMIT_NOFILE as far as needed and allowed.
+
+    Args:
+        wanted: descriptors to hold.
+        others: that something else may need, such as connections.
 
     Returns:
         How many descriptors may be held: `wanted`, or what the limit leaves.
     """
-    need = wanted + _RESERVED_DESCRIPTORS
+    reserved = others + _RESERVED_DESCRIPTORS
+    need = wanted + reserved
     soft, hard = (_finite(limit) for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
     if soft < need:
         for goal in (need, min(need, hard)):
@@ -574,7 +579,7 @@ def raise_descriptor_limit(wanted: int) -> int:
                 continue
             soft = goal
             break
-    return max(0, min(wanted, soft - _RESERVED_DESCRIPTORS))
+    return max(0, min(wanted, soft - reserved))
 
 
 def _finite(limit: int) -> int:

@@ -936,6 +936,31 @@ OWN: tuple[Own, ...] = (
         (),
         "Network interfaces left out because there are too many in one namespace.",
     ),
+    Own("web_connections", GAUGE, "", (), "Clients' connections open now."),
+    Own("web_requests", COUNTER, "", ("code",), "Requests answered, by HTTP status code."),
+    Own(
+        "web_connections_ended",
+        COUNTER,
+        "",
+        ("reason",),
+        "Connections that the server ended by itself: body, certificate, config, full, malformed, "
+        "slow, timeout or tls.",
+    ),
+    Own(
+        "web_config_last_reload_successful",
+        GAUGE,
+        "",
+        (),
+        "1 where the web configuration file could be used as it is now, 0 where an older one is "
+        "in force.",
+    ),
+    Own(
+        "web_config_last_reload_success_timestamp_seconds",
+        GAUGE,
+        "seconds",
+        (),
+        "When the web configuration in force was loaded.",
+    ),
 )
 
 # Labels beside those of the level that the name begins with.

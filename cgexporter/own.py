@@ -25,9 +25,10 @@ from cgexporter.exporter import (
 )
 from cgexporter.kernel import Missing
 from cgexporter.metric import Kind
-from cgexporter.metrics import OWN
+from cgexporter.metrics import OWN, PREFIX
 from cgexporter.parse.proc import parse_boot_time, parse_start_time
 from cgexporter.publish import Format
+from cgexporter.web.status import WebStatus
 
 Samples = Iterable[tuple[Sequence[str], float]]
 
@@ -35,8 +36,12 @@ Samples = Iterable[tuple[Sequence[str], float]]
 class OwnCollector(Collector):
     """Yields the families of `metrics.OWN` for one page."""
 
-    def __init__(self, exporter: Exporter, view: View) -> None:
-        self._values = {**_values(exporter, view), **_watches(exporter.watcher)}
+    def __init__(self, exporter: Exporter, view: View, web: WebStatus | None) -> None:
+        self._values = {
+            **_values(exporter, view),
+            **_watches(exporter.watcher),
+            **_web(web),
+        }
 
     def collect(self) -> Iterator[Metric]:
         """The families, in the order of the table."""
@@ -113,6 +118,25 @@ def start_time() -> float | None:
     return parse_boot_time(stat) + parse_start_time(own) / os.sysconf("SC_CLK_TCK")
 
 
+# The event loop counts while this is read: dict() copies in one step.
+def _web(status: WebStatus | None) -> Mapping[str, Samples]:
+    names = (
+        *("web_connections", "web_requests", "web_connections_ended"),
+        *("web_config_last_reload_successful", "web_config_last_reload_success_timestamp_seconds"),
+    )
+    if status is None:
+        return {name: [] for name in names}
+    configured = status.reloaded is not None
+    values: tuple[Samples, ...] = (
+        [((), status.connections)],
+        [((str(code),), n) for code, n in sorted(dict(status.requests).items())],
+        [((reason,), n) for reason, n in sorted(dict(status.ended).items())],
+        _known(int(bool(status.reloaded)) if configured else None),
+        _known(status.reload_time if configured else None),
+    )
+    return dict(zip(names, values, strict=True))
+
+
 class ProcessCollector(Collector):
     """The ``process_*`` families that each of Prometheus' clients has.
 
@@ -152,11 +176,45 @@ class ProcessCollector(Collector):
             yield GaugeMetricFamily("process_open_fds", "Descriptors of this process.", descriptors)
 
 
-def page(exporter: Exporter, view: View, form: Format) -> bytes:
-    """A whole page of metrics: the host's, then the exporter's own and its process's."""
+def page(exporter: Exporter, view: View, form: Format, web: WebStatus | None = None) -> bytes:
+    """A whole page of metrics: the host's, then the exporter's own and its process's.
+
+    Args:
+        exporter: of this view.
+        view: what is published.
+        form: how.
+        web: of the server that the page is for, if any.
+    """
     registry = CollectorRegistry()
-    registry.register(OwnCollector(exporter, view))
+    registry.register(OwnCollector(exporter, view, web))
     registry.register(ProcessCollector())
     generate = openmetrics.generate_latest if form is Format.OPENMETRICS else generate_latest
     own: bytes = generate(registry)
     return exporter.render(view, form).encode() + own
+
+
+# The age of a file's samples is that of the file, which node_exporter tells.
+_NOT_IN_FILES = frozenset({f"{PREFIX}_snapshot_age_seconds"})
+
+
+def textfile(exporter: Exporter, view: View) -> bytes:
+    """A page for node_exporter's textfile collector.
+
+    Without `process_*`: node_exporter has its own, and a family told twice fails its scrape.
+    """
+    registry = CollectorRegistry()
+    own = OwnCollector(exporter, view, None)
+    registry.register(_Chosen([f for f in own.collect() if f.name not in _NOT_IN_FILES]))
+    text: bytes = generate_latest(registry)
+    return exporter.render(view, Format.TEXT).encode() + text
+
+
+class _Chosen(Collector):
+    """Families that were collected already."""
+
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        """The families."""
+        yield from self._families

@@ -1,6 +1,6 @@
-"""The HTTP server: asyncio owns sockets and timers, one thread scans and renders.
+"""What is served: asyncio owns sockets and timers, one thread scans and one renders.
 
-h11 keeps the protocol; nothing here parses HTTP by hand.
+Connections, TLS and who may ask are `web`'s.
 """
 
 import asyncio
@@ -12,12 +12,10 @@ import re
 import signal
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple
-
-import h11
+from typing import Any
 
 from cgexporter import __version__
 from cgexporter.correlate.identity import View
@@ -25,30 +23,20 @@ from cgexporter.exporter import Exporter, age_seconds
 from cgexporter.own import page
 from cgexporter.publish import Format
 from cgexporter.scan import ScanTimeoutError
+from cgexporter.web.connection import Answer, Connections, Request
+from cgexporter.web.limits import Limits
+from cgexporter.web.listen import handed_over, listen
+from cgexporter.web.live import Live
+from cgexporter.web.status import WebStatus
 
 log = logging.getLogger(__name__)
 
-# Bounds on what a client may ask of us; the scrape's own time limit is the client's.
-_HEADER_BYTES = 16 * 1024
-_HEADER_SECONDS = 10.0
-_IDLE_SECONDS = 120.0
-_WRITE_SECONDS = 30.0
-_MAX_CONNECTIONS = 512
 # A scrape is answered this long before its client gives up.
 _TIMEOUT_MARGIN_SECONDS = 0.5
 _DEFAULT_TIMEOUT_SECONDS = 10.0
 # Longer than that without a finished scan while one is wanted: the scanner hangs.
 _HANGING_SECONDS = 120.0
 _CLOSE_SECONDS = 10.0
-
-
-class Answer(NamedTuple):
-    """A response, before it meets the protocol."""
-
-    status: int
-    body: bytes
-    content_type: str = "text/plain; charset=utf-8"
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 class UnavailableError(Exception):
@@ -117,6 +105,7 @@ class Scrapes:
     """
 
     exporter: Exporter
+    status: WebStatus = field(default_factory=WebStatus)
     _thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="scan")
     )
@@ -181,7 +170,7 @@ class Scrapes:
 
     async def _render(self, view: View, form: Format, gzip: bool) -> bytes:
         def render() -> bytes:
-            plain = page(self.exporter, view, form)
+            plain = page(self.exporter, view, form, self.status)
             return compress(plain) if gzip else plain
 
         return await asyncio.get_running_loop().run_in_executor(self._render_thread, render)
@@ -199,8 +188,8 @@ class Scrapes:
         self._thread.shutdown(wait=False)
 
 
-class Server:
-    """Answers HTTP/1.1 requests.
+class Site:
+    """What there is to ask for.
 
     Args:
         scrapes: where snapshots come from.
@@ -210,18 +199,15 @@ class Server:
     def __init__(self, scrapes: Scrapes, metrics_path: str) -> None:
         self._scrapes = scrapes
         self._metrics_path = metrics_path
-        self._connections: set[asyncio.Task[None]] = set()
-        self._busy: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self.closing = False
 
-    async def _answer(self, request: h11.Request) -> Answer:
-        target = request.target.decode("ascii", "replace")
-        path = re.sub("^https?://[^/]*", "", target).partition("?")[0]  # also absolute-form
-        if request.method not in (b"GET", b"HEAD"):
+    async def answer(self, request: Request) -> Answer:
+        """Answer a request."""
+        path = re.sub("^https?://[^/]*", "", request.target).partition("?")[0]  # or absolute-form
+        if request.method not in ("GET", "HEAD"):
             return Answer(405, b"only GET and HEAD\n", headers=(("Allow", "GET, HEAD"),))
-        headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
         if path == self._metrics_path:
-            return await self._metrics(headers)
+            return await self._metrics(request.headers)
         if path == "/-/healthy":
             if self._scrapes.hanging:
                 return Answer(503, b"the scanner hangs\n")
@@ -238,16 +224,16 @@ class Server:
         limit = time_limit_seconds(headers.get("x-prometheus-scrape-timeout-seconds", ""))
         try:
             view = await self._scrapes.fresh(limit)
+            body = await self._scrapes.page(view, form, gzip)
         except UnavailableError as exc:
             return Answer(503, f"{exc}\n".encode())
-        body = await self._scrapes.page(view, form, gzip)
         extra: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)
         if gzip:
             extra += (("Content-Encoding", "gzip"),)
         return Answer(200, body, form.value, extra)
 
     async def _ready(self) -> Answer:
-        if self._closing:
+        if self.closing:
             return Answer(503, b"shutting down\n")
         if self._scrapes.view is None:
             try:
@@ -267,140 +253,49 @@ class Server:
             "</ul></body></html>\n"
         ).encode()
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection until either side closes it."""
-        task = asyncio.current_task()
-        assert task is not None
-        if len(self._connections) >= _MAX_CONNECTIONS:
-            writer.transport.abort()
-            return
-        self._connections.add(task)
-        try:
-            await self._serve(reader, writer, task)
-        except (ConnectionError, TimeoutError, h11.RemoteProtocolError) as exc:
-            log.debug("connection ended: %s", exc)
-        except asyncio.CancelledError:
-            pass  # the server stops
-        finally:
-            self._connections.discard(task)
-            writer.transport.abort()
 
-    async def _serve(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        task: asyncio.Task[None],
-    ) -> None:
-        protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEADER_BYTES)
-        writer.transport.set_write_buffer_limits(high=0)  # drain() waits for every byte
-        wait = _HEADER_SECONDS
-        while True:
-            try:
-                async with asyncio.timeout(wait):
-                    request = await self._next_request(protocol, reader, writer)
-            except h11.RemoteProtocolError as exc:
-                await self._send(protocol, writer, Answer(exc.error_status_hint, b"bad request\n"))
-                return
-            if request is None:
-                return
-            self._busy.add(task)
-            try:
-                answer = await self._answer(request)
-                await self._send(protocol, writer, answer, head=request.method == b"HEAD")
-            finally:
-                self._busy.discard(task)
-            if self._closing or protocol.our_state is not h11.DONE:
-                return
-            if protocol.their_state is not h11.DONE:
-                return  # a body is still coming that nobody reads
-            protocol.start_next_cycle()
-            wait = _IDLE_SECONDS
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Web:
+    """How to serve; flags fill it.
 
-    async def _next_request(
-        self,
-        protocol: h11.Connection,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> h11.Request | None:
-        """Read up to the end of a request; a body is read and thrown away, to a bound."""
-        request = None
-        ignored = 0
-        while True:
-            event = protocol.next_event()
-            if event is h11.NEED_DATA:
-                if protocol.they_are_waiting_for_100_continue:
-                    go_on = h11.InformationalResponse(status_code=100, headers=[])
-                    writer.write(protocol.send(go_on))
-                protocol.receive_data(await reader.read(65536))
-            elif isinstance(event, h11.Request):
-                request = event
-            elif isinstance(event, h11.Data):
-                ignored += len(event.data)
-                if ignored > _HEADER_BYTES:
-                    raise h11.RemoteProtocolError("body too large", error_status_hint=413)
-            elif isinstance(event, h11.EndOfMessage):
-                return request
-            else:  # ConnectionClosed, PAUSED
-                return None
+    Attributes:
+        addresses: host and port of each socket to listen on; "" is every address.
+        systemd_socket: listen on what systemd hands over instead.
+        metrics_path: where the metrics are.
+        limits: bounds on clients.
+        config_file: the web configuration, or "".
+    """
 
-    async def _send(
-        self,
-        protocol: h11.Connection,
-        writer: asyncio.StreamWriter,
-        answer: Answer,
-        head: bool = False,
-    ) -> None:
-        headers = [
-            ("Content-Type", answer.content_type),
-            ("Content-Length", str(len(answer.body))),
-            ("X-Content-Type-Options", "nosniff"),
-            *answer.headers,
-        ]
-        if self._closing:
-            headers.append(("Connection", "close"))
-        if protocol.our_state not in (h11.SEND_RESPONSE, h11.IDLE):
-            return
-        writer.write(protocol.send(h11.Response(status_code=answer.status, headers=headers)))
-        if not head:
-            writer.write(protocol.send(h11.Data(data=answer.body)))
-        writer.write(protocol.send(h11.EndOfMessage()))
-        async with asyncio.timeout(_WRITE_SECONDS):
-            await writer.drain()
-
-    async def close(self) -> None:
-        """Let requests under way finish, then close what is left."""
-        self._closing = True
-        for task in self._connections - self._busy:
-            task.cancel()
-        if self._busy:
-            await asyncio.wait(set(self._busy), timeout=_CLOSE_SECONDS)
-        for task in self._connections:
-            task.cancel()
+    addresses: Sequence[tuple[str, int]]
+    systemd_socket: bool = False
+    metrics_path: str = "/metrics"
+    limits: Limits = field(default_factory=Limits)
+    config_file: str = ""
 
 
 async def serve(
-    exporter: Exporter,
-    addresses: list[tuple[str, int]],
-    metrics_path: str,
-    started: Callable[[list[tuple[str, int]]], None],
+    exporter: Exporter, web: Web, started: Callable[[list[tuple[str, int]]], None]
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Args:
         exporter: the host.
-        addresses: host and port of each socket to listen on; "" is every address.
-        metrics_path: where /metrics is.
+        web: how to serve.
         started: called with the addresses once connections are accepted.
 
     Raises:
+        ConfigError: the web configuration cannot be used.
         OSError: an address cannot be listened on.
         TimeoutError: a scan hangs and keeps its thread.
     """
     # What is kept between scans is many objects and no cycles: a full collection of them
     # takes tens of milliseconds, in which nothing else runs. See docs/PERFORMANCE.md.
     gc.set_threshold(50_000, 50, 100)
-    scrapes = Scrapes(exporter)
-    server = Server(scrapes, metrics_path)
+    status = WebStatus()
+    live = Live(web.config_file, status) if web.config_file else None
+    scrapes = Scrapes(exporter, status)
+    site = Site(scrapes, web.metrics_path)
+    connections = Connections(site.answer, web.limits, live, status)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -408,12 +303,19 @@ async def serve(
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(scrapes.close)
         exporter.watch()
-        stack.push_async_callback(server.close)
-        listening = []
-        for host, port in addresses:
-            listener = await asyncio.start_server(server.connected, host or None, port)
+        if live:
+            stack.callback(live.close)
+        stack.push_async_callback(connections.close)
+        listeners = handed_over() if web.systemd_socket else await listen(web.addresses)
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait())]
+        for listener in listeners:
             stack.callback(listener.close)
-            listening += [sock.getsockname()[:2] for sock in listener.sockets]
-        started(listening)
-        await stop.wait()
+            accepting = asyncio.create_task(connections.accept(listener))
+            stack.callback(accepting.cancel)
+            tasks.append(accepting)
+        started([listener.getsockname()[:2] for listener in listeners])
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()  # who cannot accept any more does not look as if it served
+        site.closing = True
         log.info("stopping")

@@ -15,6 +15,7 @@ COMMANDS = {
     "record": "keep what is read of this host in a file, for --from",
     "doctor": "find what is wrong with the containers of this host, by which limit, and what to do",
     "explain": "print what Docker options or a Pod manifest become in cgroup v1 and v2",
+    "check-config": "check configuration files before a server meets them",
     "namespaces": "print which container shares which namespace with whom",
     "completion": "print a script that completes this command line in a shell",
     "manual": "print the manual page",
@@ -37,4 +38,4 @@ def grammars() -> Mapping[str, ArgumentParser]:
 
 def command(name: str) -> ModuleType:
     """The module of a command in COMMANDS."""
-    return importlib.import_module(f"cgexporter.commands.{name}")
+    return importlib.import_module(f"cgexporter.commands.{name.replace('-', '_')}")

@@ -1,19 +1,19 @@
 """`cgexporter doctor`: what is wrong, with the limit that causes it and what to change."""
 
 import argparse
+import contextlib
 import sys
-import time
+from collections.abc import Iterator
 
 from cgexporter import name_flags
 from cgexporter.commands.output import failed, printed
-from cgexporter.exporter import Exporter, Settings
+from cgexporter.commands.reading import PROBLEMS, reading
+from cgexporter.exporter import Settings
 from cgexporter.findings.examine import blind, examine
 from cgexporter.findings.model import Harm, Window
-from cgexporter.flags import Parser, add_logs, add_paths
-from cgexporter.hierarchies import NoHierarchyError
+from cgexporter.flags import Parser, add_host, add_logs, duration
 from cgexporter.logs import configure
 from cgexporter.metrics import DEFAULT_COLLECTORS
-from cgexporter.names.settings import IdentityError
 
 FOUND = 3  # exit status
 _EXIT = f"""\
@@ -23,7 +23,6 @@ exit status:
   2  the command line was not understood
   {FOUND}  with --fail-on: something of at least that harm was found
 """
-_WAIT_SECONDS = 0.2
 
 
 def grammar() -> Parser:
@@ -39,10 +38,10 @@ def grammar() -> Parser:
     )
     flags.add_argument(
         "--interval",
-        metavar="SECONDS",
-        type=_seconds,
+        metavar="TIME",
+        type=duration,
         default=5.0,
-        help="how long to look (default: 5)",
+        help="how long to look, such as 30s (default: 5s); of a recording its first and last scan",
     )
     flags.add_argument(
         "--format",
@@ -56,20 +55,10 @@ def grammar() -> Parser:
         choices=[harm.name.lower() for harm in Harm],
         help=f"exit with {FOUND} if something of at least this harm is found",
     )
-    add_paths(flags)
+    add_host(flags)
     name_flags.add(flags.add_argument_group("names (docs/IDENTITY.md)"))
     add_logs(flags)
     return flags
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if not 0.1 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not 0.1 to 3600 seconds")
-    return seconds
 
 
 def run(flags: argparse.Namespace, grammar: Parser) -> int:
@@ -77,23 +66,22 @@ def run(flags: argparse.Namespace, grammar: Parser) -> int:
     if problem := name_flags.problem(flags):
         grammar.error(problem)
     configure(flags.log_level, flags.log_format)
+    settings = Settings(
+        max_open_files=0,
+        collectors=DEFAULT_COLLECTORS | {"io_limits"},
+        identity=name_flags.identity(flags),
+        sweep_through=True,
+    )
     try:
-        exporter = Exporter(
-            Settings(
-                cgroupfs=flags.cgroupfs,
-                procfs=flags.procfs,
-                max_open_files=0,
-                collectors=DEFAULT_COLLECTORS | {"io_limits"},
-                identity=name_flags.identity(flags),
-                sweep_through=True,
-            )
-        )
-        before = exporter.look()
-        _wait(flags.interval, len(before.containers))
-        window = Window(before, exporter.name(exporter.look()))
-    except (NoHierarchyError, IdentityError, OSError) as exc:
+        with reading(flags, settings) as (exporter, host):
+            before = exporter.look()
+            with _said(flags.interval, len(before.containers)):
+                if not host.wait(flags.interval):
+                    return failed("doctor compares two scans, and the recording has one")
+            host.last()
+            window = Window(before, exporter.name(exporter.look()))
+    except PROBLEMS as exc:
         return failed(exc)
-    exporter.close()
     findings, notes = examine(window), list(blind(window))
     from cgexporter.local import doctor
 
@@ -104,14 +92,15 @@ def run(flags: argparse.Namespace, grammar: Parser) -> int:
     return status
 
 
-def _wait(seconds: float, containers: int) -> None:
-    """Wait; on a terminal, say what for."""
-    until = time.monotonic() + seconds
+@contextlib.contextmanager
+def _said(seconds: float, containers: int) -> Iterator[None]:
+    """On a terminal, say what is waited for."""
     talks = sys.stderr.isatty()
-    while (left := until - time.monotonic()) > 0:
-        if talks:
-            print(f"\r\x1b[Klooking at {containers} containers, {left:.0f} s",
-                  end="", file=sys.stderr, flush=True)  # fmt: skip
-        time.sleep(min(left, _WAIT_SECONDS))
     if talks:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        print(f"looking at {containers} containers for {seconds:g} s", end="", file=sys.stderr)
+        sys.stderr.flush()
+    try:
+        yield
+    finally:
+        if talks:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

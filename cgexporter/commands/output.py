@@ -5,7 +5,7 @@ import os
 import sys
 
 
-def failed(problem: object) -> int:
+def failed(problem: object, status: int = 1) -> int:
     """Say on stderr what failed; returns the exit status."""
     from cgexporter.local.text import printable  # file names may be anybody's
 
@@ -14,7 +14,7 @@ def failed(problem: object) -> int:
         where = f"{problem.filename}: " if problem.filename else ""
         said = f"{where}{problem.strerror}"
     print(f"cgexporter: {printable(said)}", file=sys.stderr)
-    return 1
+    return status
 
 
 def printed(output: str) -> int:

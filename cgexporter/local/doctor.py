@@ -43,7 +43,8 @@ def as_text(window: Window, findings: Sequence[Finding], notes: Sequence[str]) -
     from rich.text import Text
 
     from cgexporter.local.explain import wrapped
-    from cgexporter.local.table import printable, rendered
+    from cgexporter.local.table import rendered
+    from cgexporter.local.text import printable
 
     def print_to(console: Console, terminal: bool) -> None:
         def say(mark: str, text: str, style: str = "", mark_style: str = "dim") -> None:

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from cgexporter.local.table import printable, rendered, size
+from cgexporter.local.table import rendered
+from cgexporter.local.text import printable, size
 from cgexporter.resources.settings import Explanation, Setting
 
 

@@ -59,3 +59,14 @@ def test_explain_imports_only_its_format(flags: list[str], unwanted: set[str]) -
         f"with contextlib.redirect_stdout(io.StringIO()): assert main({words!r}) == 0"
     )
     assert not modules_after(code) & unwanted
+
+
+def test_the_server_imports_what_is_configured(tmp_path: Path) -> None:
+    """YAML comes with a configuration, bcrypt with passwords, TLS with a certificate."""
+    plain = modules_after("import cgexporter.cli, cgexporter.server")
+    assert not plain & {"yaml", "bcrypt", "cgexporter.web.tls", "cgexporter.config_file"}
+    file = tmp_path / "web.yml"
+    file.write_text("http_server_config: {headers: {X-Frame-Options: deny}}\n")
+    configured = modules_after(f"from cgexporter.web.live import load; load({str(file)!r})")
+    assert "yaml" in configured
+    assert not configured & {"bcrypt", "cgexporter.web.tls"}

@@ -1,0 +1,1 @@
+"""The way in: sockets, TLS, who may ask, and how much of it."""
