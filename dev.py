@@ -114,7 +114,12 @@ def main() -> None:
             run(BIN / "pytest", "tests/golden", "--update-golden")
         case ["docs"]:
             install("[dev]")
-            run(BIN / "pytest", "tests/contract/test_docs.py", "--update-docs")
+            run(
+                BIN / "pytest",
+                "tests/contract/test_docs.py",
+                "tests/chart/test_generated.py",
+                "--update-docs",
+            )
         case _:
             sys.exit((__doc__ or "").strip())
 

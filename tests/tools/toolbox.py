@@ -20,7 +20,7 @@ _HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cgex
 TOOLBOX = Path(os.environ.get("CGEXPORTER_CACHE") or _HOME) / "toolbox"
 
 
-def _key(*files: Path) -> str:
+def key(*files: Path) -> str:
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
@@ -34,7 +34,7 @@ def unavailable(reason: str) -> None:
 def go_program(name: str) -> Path:
     """A program that ``go/NAME/go.mod`` names as its tool, built if it is not there yet."""
     recipe = RECIPES / name
-    program = TOOLBOX / f"{name}-{_key(recipe / 'go.mod', recipe / 'go.sum')}"
+    program = TOOLBOX / f"{name}-{key(recipe / 'go.mod', recipe / 'go.sum')}"
     if program.exists():
         return program
     if shutil.which("go") is None:
@@ -60,7 +60,7 @@ def go_program(name: str) -> Path:
 
 def linters() -> Path:
     """A folder with the programs of ``linters.txt``, installed if it is not there yet."""
-    home = TOOLBOX / f"linters-{_key(LINTERS)}-{sys.version_info.major}{sys.version_info.minor}"
+    home = TOOLBOX / f"linters-{key(LINTERS)}-{sys.version_info.major}{sys.version_info.minor}"
     stamp = home / "complete"
     if not stamp.exists():
         shutil.rmtree(home, ignore_errors=True)

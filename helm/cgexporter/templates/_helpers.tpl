@@ -157,21 +157,19 @@ labels:
 {{- end }}
 {{- end }}
 
+{{/* kube-rbac-proxy's port is the pod's way in, to the exporter behind it too. */}}
 {{- define "cgexporter.probe" -}}
+{{- $port := ternary .root.Values.web.port "metrics" .root.Values.kubeRBACProxy.enabled }}
+{{- if .root.Values.web.authenticated }}
+tcpSocket:
+  port: {{ $port }}
+{{- else }}
 httpGet:
   path: {{ .path }}
-  port: metrics
+  port: {{ $port }}
   scheme: {{ upper (include "cgexporter.scheme" .root) }}
-{{ toYaml .probe }}
 {{- end }}
-
-{{- define "cgexporter.probes" -}}
-startupProbe:
-  {{- include "cgexporter.probe" (dict "root" . "path" "/-/ready" "probe" .Values.startupProbe) | nindent 2 }}
-readinessProbe:
-  {{- include "cgexporter.probe" (dict "root" . "path" "/-/ready" "probe" .Values.readinessProbe) | nindent 2 }}
-livenessProbe:
-  {{- include "cgexporter.probe" (dict "root" . "path" "/-/healthy" "probe" .Values.livenessProbe) | nindent 2 }}
+{{ toYaml .probe }}
 {{- end }}
 
 {{/* What the file system of the node is seen of, as "path: propagation". */}}
