@@ -50,7 +50,7 @@ def sources(repository: Path) -> dict[str, Path]:
 
 
 def test_copies(request: pytest.FixtureRequest, repository: Path) -> None:
-    """The chart ships the dashboards and rules of `dashboards/`: a chart sees no file outside it."""
+    """The chart ships what is in `dashboards/`: a chart sees no file outside of itself."""
     wanted = sources(repository)
     files = CHART / "files"
     if request.config.getoption("--update-docs"):

@@ -47,14 +47,12 @@ KUBE_SCORE_STEPS = {
     "namespaces": _KUBE_SCORE_USER,
     "sockets": _KUBE_SCORE_USER,
     "everything": _KUBE_SCORE_USER,
-    "web-config": {
-        "pod-probes-identical": "web.authenticated: the kubelet has no password to ask with"
-    },
+    "web-config": {"pod-probes-identical": "web.authenticated: kubelets have no password"},
 }
 
 
 def test_helm_lint() -> None:
-    """helm finds nothing, in strict mode, with any of the values."""
+    """Helm finds nothing, in strict mode, with any of the values."""
     for values in CI_VALUES:
         done(go_program("helm"), "lint", "--strict", CHART, "--values", values)
 
@@ -81,8 +79,9 @@ def test_kubeconform(tmp_path: Path, version: str) -> None:
     }
     kubernetes_schemas(version, kinds, tmp_path)
     monitoring_schemas(tmp_path)
-    command = [
-        *(go_program("kubeconform"), "-strict", "-summary", "-output", "json"),
+    command: list[str | Path] = [
+        go_program("kubeconform"),
+        *("-strict", "-summary", "-output", "json"),
         *("-schema-location", f"{tmp_path}/{{{{ .ResourceKind }}}}{{{{ .KindSuffix }}}}.json"),
     ]
     found = json.loads(done(*command, text="\n---\n".join(rendered)))["summary"]
@@ -97,7 +96,7 @@ def test_kubeconform(tmp_path: Path, version: str) -> None:
 
 
 def test_checkov(tmp_path: Path) -> None:
-    """checkov faults what is listed above, each where it is said to be, and nothing else."""
+    """Checkov faults what is listed above, each where it is said to be, and nothing else."""
     for values in CI_VALUES:
         (tmp_path / f"{values.stem}.yaml").write_text(text("--values", values))
     result = run(
@@ -119,12 +118,13 @@ def test_checkov(tmp_path: Path) -> None:
 
 
 def test_kube_score() -> None:
-    """kube-score faults nothing but what is listed above."""
+    """Kube-score faults nothing but what is listed above."""
     for values in CI_VALUES:
         step = KUBE_SCORE_STEPS.get(values.stem.removesuffix("-values"), {})
         ignored = [f"--ignore-test={name}" for name in KUBE_SCORE_ALWAYS | step]
         result = run(
-            *(go_program("kube-score"), "score", "-", *ignored, "--output-format", "ci"),
+            go_program("kube-score"),
+            *("score", "-", *ignored, "--output-format", "ci"),
             *("--ignore-container-cpu-limit", "--kubernetes-version", "v1.35"),
             text=text("--values", values),
         )

@@ -21,6 +21,7 @@ TOOLBOX = Path(os.environ.get("CGEXPORTER_CACHE") or _HOME) / "toolbox"
 
 
 def key(*files: Path) -> str:
+    """Twelve digits for the contents of files: other contents, other digits."""
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
