@@ -6,6 +6,7 @@ python3 dev.py test [ARGS]    linters, types and all tests that this machine all
 python3 dev.py tools          Debian packages that some tests need (as root)
 python3 dev.py golden         write tests/golden anew
 python3 dev.py docs           write the printed parts of docs/ anew
+python3 dev.py lock           resolve the image's locked dependencies anew
 """
 
 import os
@@ -33,6 +34,7 @@ TOOLS = {
     "openssl": "openssl",
     "ip": "iproute2",
     "iptables": "iptables",
+    "mmdebstrap": "mmdebstrap",
 }
 
 
@@ -120,6 +122,9 @@ def main() -> None:
                 "tests/chart/test_generated.py",
                 "--update-docs",
             )
+        case ["lock"]:
+            install("[dev]")
+            run(BIN / "pytest", "tests/image/test_lock.py", "--update-docs")
         case _:
             sys.exit((__doc__ or "").strip())
 
