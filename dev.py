@@ -35,6 +35,7 @@ TOOLS = {
     "ip": "iproute2",
     "iptables": "iptables",
     "mmdebstrap": "mmdebstrap",
+    "shellcheck": "shellcheck",
 }
 
 
