@@ -12,7 +12,9 @@ from tests.image.built import base_names
 def test_one_version(repository: Path) -> None:
     """Package, chart and image are of one version."""
     chart = yaml.safe_load((repository / "helm/cgexporter/Chart.yaml").read_text())
-    versions = re.findall(r"^ARG VERSION=(.*)$", (repository / "Dockerfile").read_text(), re.M)
+    versions = re.findall(
+        r"^ARG VERSION=(.*)$", (repository / "Dockerfile").read_text(), re.MULTILINE
+    )
     assert {*versions, chart["appVersion"]} == {cgexporter.__version__}
 
 
