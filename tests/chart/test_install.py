@@ -226,3 +226,26 @@ def test_the_test_pod_is_restricted(helm: Helm) -> None:
     with pytest.raises(urllib.error.HTTPError) as refusal:
         helm.api.request("POST", f"/api/v1/namespaces/{space}/pods", template)
     assert "restricted volume types" in refusal.value.read().decode()
+
+
+def test_documented_commands(helm: Helm, repository: Path) -> None:
+    """The commands of docs/KUBERNETES.md work as written, in their order, and leave nothing."""
+    text = (repository / "docs/KUBERNETES.md").read_text()
+    blocks = re.findall(r"<!-- walk -->\n```sh\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert lines[0] == "kubectl create namespace monitoring"
+    path = "/api/v1/namespaces/monitoring"
+    for line in lines:
+        match line.split():
+            case ["kubectl", "create", "namespace", name]:
+                helm.namespace(name)
+                before = helm.all(name)
+            case ["kubectl", "label", "namespace", _, label]:
+                key, value = label.split("=")
+                change = {"metadata": {"labels": {key: value}}}
+                helm.api.request("PATCH", path, change, "application/merge-patch+json")
+            case ["helm", *words]:
+                helm(*(repository / word if word == "helm/cgexporter" else word for word in words))
+            case _:
+                pytest.fail(f"this test cannot run: {line}")
+    assert helm.all("monitoring") == before
