@@ -6,7 +6,7 @@ python3 dev.py test [ARGS]    linters, types and all tests that this machine all
 python3 dev.py tools          Debian packages that some tests need (as root)
 python3 dev.py golden         write tests/golden anew
 python3 dev.py docs           write the printed parts of docs/ anew
-python3 dev.py lock           resolve the image's locked dependencies anew
+python3 dev.py lock           resolve the image's dependencies anew, and list what is in it (as root)
 """
 
 import os
@@ -125,7 +125,8 @@ def main() -> None:
             )
         case ["lock"]:
             install("[dev]")
-            run(BIN / "pytest", "tests/image/test_lock.py", "--update-docs")
+            for module in ("test_lock", "test_image"):
+                run(BIN / "pytest", f"tests/image/{module}.py", "--update-docs")
         case _:
             sys.exit((__doc__ or "").strip())
 
