@@ -6,7 +6,7 @@ python3 dev.py test [ARGS]    linters, types and all tests that this machine all
 python3 dev.py tools          Debian packages that some tests need (as root)
 python3 dev.py golden         write tests/golden anew
 python3 dev.py docs           write the printed parts of docs/ anew
-python3 dev.py lock           resolve the image's dependencies anew, and list what is in it (as root)
+python3 dev.py lock           lock the image's dependencies anew and list its contents (as root)
 """
 
 import os
