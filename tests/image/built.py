@@ -51,7 +51,7 @@ class Podman:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._command: tuple[str | Path, ...] = (
-            *("podman", "--root", home / "storage", "--runroot", home / "run"),
+            *("podman", "--root", home / "storage", "--runroot", home / "r"),
             *("--cgroup-manager=cgroupfs", "--runtime=runc", "--events-backend=none"),
         )
 
