@@ -7,6 +7,7 @@ python3 dev.py tools          Debian packages that some tests need (as root)
 python3 dev.py golden         write tests/golden anew
 python3 dev.py docs           write the printed parts of docs/ anew
 python3 dev.py zipapp [FILE]  everything in one file: dist/cgexporter.pyz
+python3 dev.py lock           lock the image's dependencies anew and list its contents (as root)
 """
 
 import os
@@ -42,6 +43,8 @@ TOOLS = {
     "systemd-analyze": "systemd",
     "systemd-nspawn": "systemd-container",
     "iptables": "iptables",
+    "mmdebstrap": "mmdebstrap",
+    "shellcheck": "shellcheck",
 }
 
 
@@ -146,8 +149,13 @@ def main() -> None:
         case ["docs"]:
             install("[dev]")
             run(BIN / "pytest", "tests/contract", "--update-docs")
+            run(BIN / "pytest", "tests/chart/test_generated.py", "--update-docs")
         case ["zipapp", *files]:
             zipapp(Path(files[0]).resolve() if files else ROOT / "dist/cgexporter.pyz")
+        case ["lock"]:
+            install("[dev]")
+            for module in ("test_lock", "test_image"):
+                run(BIN / "pytest", f"tests/image/{module}.py", "--update-docs")
         case _:
             sys.exit((__doc__ or "").strip())
 
