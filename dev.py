@@ -6,6 +6,7 @@ python3 dev.py test [ARGS]    linters, types and all tests that this machine all
 python3 dev.py tools          Debian packages that some tests need (as root)
 python3 dev.py golden         write tests/golden anew
 python3 dev.py docs           write the printed parts of docs/ anew
+python3 dev.py dashboards     write dashboards/ anew; with --set, print alerts for other thresholds
 """
 
 import os
@@ -115,6 +116,9 @@ def main() -> None:
         case ["docs"]:
             install("[dev]")
             run(BIN / "pytest", "tests/contract/test_docs.py", "--update-docs")
+        case ["dashboards", *flags]:
+            install("[dev]")
+            run(BIN / "python", "-m", "dashboards.source.write", *flags)
         case _:
             sys.exit((__doc__ or "").strip())
 
