@@ -6,6 +6,8 @@ python3 dev.py test [ARGS]    linters, types and all tests that this machine all
 python3 dev.py tools          Debian packages that some tests need (as root)
 python3 dev.py golden         write tests/golden anew
 python3 dev.py docs           write the printed parts of docs/ anew
+python3 dev.py load           ten minutes of sick containers: which alerts fire, which panels are
+                              empty; --minutes for another time (as root)
 python3 dev.py dashboards     write dashboards/ anew; with --set, print alerts for other thresholds
 """
 
@@ -119,6 +121,9 @@ def main() -> None:
         case ["dashboards", *flags]:
             install("[dev]")
             run(BIN / "python", "-m", "dashboards.source.write", *flags)
+        case ["load", *flags]:
+            install("[dev]")
+            run(BIN / "python", "-m", "tests.tools.sickbay", *flags)
         case _:
             sys.exit((__doc__ or "").strip())
 
