@@ -351,14 +351,20 @@ FACTS = Table(
     description="Image and runtime, the limits that act (the least of the container's own, its ancestors', "
     "its cpuset and the machine), and what sets them.",
     queries=[
-        Query(expr=f"cgexporter_container_info{{{ONE}}}"),
+        # Tables are joined where no label differs, the metric's name included: a sum has none.
+        Query(
+            expr="sum by (instance, namespace, pod, container, id, image, qos_class, restart_count) "
+            f"(cgexporter_container_info{{{ONE}}})"
+        ),
         Query(
             expr=f"sum by (instance, id) (cgexporter_container_effective_cpu_limit_cores{{{ONE}}})"
         ),
         Query(
             expr=f"sum by (instance, id) (cgexporter_container_effective_memory_limit_bytes{{{ONE}}})"
         ),
-        Query(expr=f"cgexporter_container_limits_info{{{ONE}}}"),
+        Query(
+            expr=f"sum by (instance, id, cpu, memory) (cgexporter_container_limits_info{{{ONE}}})"
+        ),
     ],
     columns=[
         Column(field="instance", title="Node"),
@@ -367,7 +373,6 @@ FACTS = Table(
         Column(field="container", title="Container"),
         Column(field="id", title="ID"),
         Column(field="image", title="Image"),
-        Column(field="runtime", title="Runtime"),
         Column(field="qos_class", title="QoS"),
         Column(field="restart_count", title="Restarts"),
         Column(field="B", title="CPU limit", unit="none"),

@@ -65,8 +65,8 @@ VERSIONS = Table(
     title="Exporters",
     description="Version, Python, and how the host mounts cgroups.",
     queries=[
-        Query(expr=f"cgexporter_build_info{{{TARGET}}}"),
-        Query(expr=f"cgexporter_host_info{{{TARGET}}}"),
+        Query(expr=f"sum by (instance, version, python) (cgexporter_build_info{{{TARGET}}})"),
+        Query(expr=f"sum by (instance, cgroup_mode, kernel) (cgexporter_host_info{{{TARGET}}})"),
     ],
     columns=[
         Column(field="instance", title="Node"),

@@ -155,7 +155,6 @@ class Graph(Panel):
     """Lines over time, thresholds as dashed lines."""
 
     stack: bool = False
-    legend: bool = True
 
     kind = "timeseries"
 
@@ -196,7 +195,7 @@ class Graph(Panel):
         """The legend is a table, by the last value."""
         return {
             "legend": {
-                "showLegend": self.legend,
+                "showLegend": True,
                 "displayMode": "table",
                 "placement": "bottom",
                 "calcs": ["lastNotNull", "max"],
@@ -281,7 +280,7 @@ class Column:
     unit: str = ""
     warn: float | None = None
     critical: float | None = None
-    width: int | None = None
+    decimals: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,8 +309,8 @@ class Table(Panel):
             properties: list[Json] = []
             if column.unit:
                 properties.append({"id": "unit", "value": column.unit})
-            if column.width:
-                properties.append({"id": "custom.width", "value": column.width})
+            if column.decimals is not None:
+                properties.append({"id": "decimals", "value": column.decimals})
             if column.warn is not None:
                 steps: list[Json] = [{"color": "text", "value": None}]
                 steps.append({"color": YELLOW, "value": column.warn})
@@ -351,30 +350,6 @@ class Table(Panel):
         if len(name) > 1:
             return name
         return "Value" if len(self.queries) == 1 else f"Value #{name}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text(Panel):
-    """A few words in Markdown."""
-
-    content: str
-    queries: Sequence[Query] = ()
-    unit: str = "none"
-    width: int = COLUMNS
-    height: int = 3
-
-    kind = "text"
-
-    def json(self, number: int, x: int, y: int) -> Json:
-        """Without anything that is about data."""
-        whole = Panel.json(self, number, x, y)
-        for name in ("datasource", "targets", "fieldConfig"):
-            whole.pop(name)
-        return whole
-
-    def options(self) -> Json:
-        """The words."""
-        return {"mode": "markdown", "content": self.content}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -233,6 +233,7 @@ def slices() -> list[Graph]:
             ],
             unit="none",
             stack=True,
+            width=8,
         ),
         Graph(
             title="Memory by slice",
@@ -245,6 +246,7 @@ def slices() -> list[Graph]:
             ],
             unit="bytes",
             stack=True,
+            width=8,
         ),
         Graph(
             title="Stalled on memory, by slice",
@@ -271,6 +273,7 @@ def slices() -> list[Graph]:
             ],
             unit="none",
             stack=True,
+            width=8,
         ),
     ]
 
@@ -282,7 +285,9 @@ def host_table() -> Table:
         description="How cgroups are mounted (unified is v2, legacy v1, hybrid both), the kernel, and what "
         "the machine has.",
         queries=[
-            Query(expr=f"cgexporter_host_info{{{TARGET}}}"),
+            Query(
+                expr=f"sum by (instance, cgroup_mode, kernel) (cgexporter_host_info{{{TARGET}}})"
+            ),
             Query(
                 expr=f"sum by (instance) (cgexporter_cgroup_effective_cpu_limit_cores{{{ROOT}}})"
             ),
@@ -297,7 +302,6 @@ def host_table() -> Table:
             Column(field="B", title="CPUs", unit="none"),
             Column(field="C", title="Memory", unit="bytes"),
         ],
-        height=5,
         width=14,
     )
 
@@ -313,8 +317,6 @@ def namespaces() -> Graph:
         ],
         unit="none",
         width=10,
-        height=5,
-        legend=False,
     )
 
 

@@ -105,7 +105,10 @@ LIMITS_TABLE = Table(
     description="Each container: its own limit, the limit that acts, and what sets that (itself, an ancestor, "
     "the cpuset, the machine). A limit of a pod or slice acts on all in it.",
     queries=[
-        Query(expr=f"cgexporter_container_limits_info{{{NAMED}}}"),
+        Query(
+            expr="sum by (instance, namespace, pod, container, id, cpu, memory) "
+            f"(cgexporter_container_limits_info{{{NAMED}}})"
+        ),
         *(
             Query(expr=f"sum by (instance, id) ({metric}{{{NAMED}}})")
             for metric in (

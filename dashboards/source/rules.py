@@ -67,13 +67,21 @@ def _recent(level: str, seconds: int = 600) -> str:
     return once(f"time() - cgexporter_{level}_last_oom_kill_timestamp_seconds < {seconds}")
 
 
-def _killed_inside(label: str, source: str) -> str:
-    """Pods or cgroups whose containers tell of the kill themselves."""
-    where = (
-        f"{_recent('container')} * on (instance, id) group_left ({source}) "
+def _killed_inside(label: str) -> str:
+    """Containers that tell of a kill themselves, with a label of what they are."""
+    return (
+        f"{_recent('container')} * on (instance, id) group_left ({label}) "
         f"{once('cgexporter_container_info')}"
     )
-    return f'label_replace({where}, "{label}", "$1", "{source}", "(.+)")'
+
+
+def _killed_in_pod() -> str:
+    return f'label_replace({_killed_inside("pod_uid")}, "uid", "$1", "pod_uid", "(.+)")'
+
+
+def _killed_below() -> str:
+    above = f'label_replace({_killed_inside("cgroup")}, "cgroup", "$1", "cgroup", "(.*)/[^/]+")'
+    return f'label_replace({above}, "cgroup", "/", "cgroup", "")'
 
 
 def _cpu(t: Thresholds) -> Group:
@@ -162,7 +170,7 @@ def _memory(t: Thresholds) -> Group:
             ),
             Alert(
                 name="PodOOMKilled",
-                expr=f"{_recent('pod')} unless on (instance, uid) {_killed_inside('uid', 'pod_uid')}",
+                expr=f"{_recent('pod')} unless on (instance, uid) {_killed_in_pod()}",
                 hold="0m",
                 severity="warning",
                 summary=f"A container of {POD} was killed for lack of memory",
@@ -170,8 +178,7 @@ def _memory(t: Thresholds) -> Group:
             ),
             Alert(
                 name="CgroupOOMKilled",
-                expr=f"{_recent('cgroup')} unless on (instance, cgroup) "
-                f"{_killed_inside('cgroup', 'parent_cgroup')}",
+                expr=f"{_recent('cgroup')} unless on (instance, cgroup) {_killed_below()}",
                 hold="0m",
                 severity="warning",
                 summary=f"A process was killed for lack of memory in {CGROUP}",

@@ -313,7 +313,7 @@ def test_one_kill_is_told_once(alert: str, tmp_path: Path) -> None:
     """A kill in a container that lives on is the container's, and not its pod's or cgroup's too."""
     case = CASES[alert]
     inner = container("last_oom_kill_timestamp_seconds", 2000, 2000, 2000)
-    where = {"pod_uid": "u-1", "parent_cgroup": "/docker"}
+    where = {"pod_uid": "u-1", "cgroup": "/docker/abc"}
     info = Series("cgexporter_container_info", 1, 1, 1, ONE | where)
     chosen = [(each, each.sick) for each in (*case.series, inner, info)]
     assert fires(tmp_path, alert, case, chosen, during=0, after=0) == ""

@@ -92,6 +92,16 @@ def test_alerts_fire(bay: Sickbay) -> None:
         pytest.fail(f"do not fire: {missing}")
 
 
+def test_a_kill_is_told_once(bay: Sickbay) -> None:
+    """A kill in a container that lives on is not told of its cgroup and its pod as well."""
+    for alert, what in (("CgroupOOMKilled", "cgroup"), ("PodOOMKilled", "pod")):
+        found = bay.prometheus.query(f'ALERTS{{alertname="{alert}",alertstate="firing"}}')
+        assert not {each["metric"].get(what) for each in found} & {
+            "/docker",
+            "burst-786f948c54-fpn8t",
+        }
+
+
 def test_every_panel_has_data(bay: Sickbay) -> None:
     """No query of any panel is without an answer, on the hosts that its dashboard is for."""
     count, empty = gaps(Answers(bay.prometheus))

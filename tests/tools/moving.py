@@ -199,12 +199,12 @@ class MovingNode:
         if cgroup == self.cgroupfs and "oom_kill" in events:
             _flat(self.procfs / "vmstat", lambda _, old: old + 1)
         for resource, (some, full) in sick.pressure.items():
-            file = cgroup / f"{resource}.pressure"
-            usec = (int(some * 1e6), int(full * 1e6))
-            if cgroup == self.cgroupfs:
-                file = self.procfs / "pressure" / resource
-                usec = (usec[0] // 4, usec[1] // 8)  # the machine has others who go on
-            _pressure(file, *usec)
+            own = cgroup / f"{resource}.pressure"
+            if cgroup == self.cgroupfs:  # others of the machine go on
+                for file in (own, self.procfs / "pressure" / resource):
+                    _pressure(file, int(some * 250_000), int(full * 125_000))
+            else:
+                _pressure(own, int(some * 1e6), int(full * 1e6))
         if sick.read or sick.write:
             _io(cgroup / "io.stat", sick)
 

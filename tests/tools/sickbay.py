@@ -28,6 +28,7 @@ from tests.integration.support import need_root, program
 from tests.tools.moving import MovingNode
 
 RULES = Path(__file__).resolve().parents[2] / "dashboards/rules"
+PREVIEW = RULES.parent / "preview/preview.mjs"
 DOCKER, KUBERNETES = "docker-1:9753", "kubernetes-1:9753"
 MIB = 1 << 20
 # The child asks to be the OOM killer's victim, so that the container itself lives on.
@@ -159,7 +160,7 @@ def _patients(runc: Runc, directory: Path, root: Path, stack: contextlib.ExitSta
     device = block_device(data)
     throttle = {"major": device[0], "minor": device[1], "rate": 2 * MIB} if device else None
     limits: dict[str, tuple[str, dict[str, object]]] = {
-        "web": ("while :; do :; done", {"cpu": {"quota": 20_000, "period": 100_000}}),
+        "web": ("while :; do :; done", {"cpu": {"quota": 5_000, "period": 100_000}}),
         "worker": (_EATS, {"memory": {"limit": 32 * MIB, "swap": 32 * MIB}}),
         "db": (_WRITES, {"blockIO": {"throttleWriteBpsDevice": [throttle]}} if throttle else {}),
         "cache": (_READS, {}),
@@ -291,7 +292,13 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
-    minutes = parser.parse_args().minutes
+    parser.add_argument(
+        "--pictures",
+        metavar="DIRECTORY",
+        help="take pictures of the dashboards at the end (needs npm ci in dashboards/preview)",
+    )
+    asked = parser.parse_args()
+    minutes = asked.minutes
     with (
         tempfile.TemporaryDirectory(dir="/var/tmp") as directory,
         sickbay(Path(directory), fast=False) as bay,
@@ -310,6 +317,10 @@ def main() -> None:
         print(f"{count} queries asked of Prometheus")
         for gap in sorted(empty):
             print("no data:", *gap)
+        if asked.pictures:
+            subprocess.run(
+                [program("node", "nodejs"), PREVIEW, bay.prometheus.url, asked.pictures], check=True
+            )
 
 
 if __name__ == "__main__":
