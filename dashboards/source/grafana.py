@@ -1,6 +1,6 @@
 """Classic dashboards of Grafana, typed as far as we use them, and laid out in rows.
 
-A few dataclasses instead of grafana-foundation-sdk: docs/decisions/0007-dashboards.md.
+A few dataclasses instead of grafana-foundation-sdk: docs/decisions/0008-dashboards.md.
 """
 
 from collections.abc import Mapping, Sequence
