@@ -11,7 +11,7 @@ from dashboards.source.grafana import (
     Stat,
     Table,
 )
-from dashboards.source.queries import LEGEND, ROOT, TARGET, TOP, pressure, rate, top
+from dashboards.source.queries import LEGEND, TARGET, pressure, rate, top
 from dashboards.source.thresholds import DEFAULT as LIMITS
 
 OOM_KILLS = Annotation(
@@ -30,8 +30,8 @@ def overview(node: str) -> list[Stat]:
             "containers.",
             queries=[
                 Query(
-                    expr=f"{rate('cgexporter_cgroup_cpu_usage_seconds_total', ROOT)} / "
-                    f"cgexporter_cgroup_effective_cpu_limit_cores{{{ROOT}}}",
+                    expr=f"{rate('cgexporter_node_cpu_usage_seconds_total', TARGET)} / "
+                    f"cgexporter_node_effective_cpu_limit_cores{{{TARGET}}}",
                     legend="{{instance}}",
                 )
             ],
@@ -43,8 +43,8 @@ def overview(node: str) -> list[Stat]:
             description=f"Working set (without inactive file pages) of all the {node}'s memory.",
             queries=[
                 Query(
-                    expr=f"cgexporter_cgroup_memory_working_set_bytes{{{ROOT}}} / "
-                    f"cgexporter_cgroup_effective_memory_limit_bytes{{{ROOT}}}",
+                    expr=f"cgexporter_node_memory_working_set_bytes{{{TARGET}}} / "
+                    f"cgexporter_node_effective_memory_limit_bytes{{{TARGET}}}",
                     legend="{{instance}}",
                 )
             ],
@@ -56,7 +56,7 @@ def overview(node: str) -> list[Stat]:
             title="Stalled on memory",
             description="Share of time in which all tasks with work were stalled on memory.",
             queries=[
-                Query(expr=pressure("cgroup", "memory", "stalled", ROOT), legend="{{instance}}")
+                Query(expr=pressure("node", "memory", "stalled", TARGET), legend="{{instance}}")
             ],
             unit="percentunit",
             warn=LIMITS.memory_stalled,
@@ -66,7 +66,7 @@ def overview(node: str) -> list[Stat]:
         Stat(
             title="Stalled on I/O",
             description="Share of time in which all tasks with work were stalled on I/O.",
-            queries=[Query(expr=pressure("cgroup", "io", "stalled", ROOT), legend="{{instance}}")],
+            queries=[Query(expr=pressure("node", "io", "stalled", TARGET), legend="{{instance}}")],
             unit="percentunit",
             warn=LIMITS.io_stalled,
             empty="no PSI",
@@ -113,7 +113,7 @@ def utilisation(containers: str) -> list[Graph]:
                     legend=LEGEND,
                 ),
                 Query(
-                    expr=rate("cgexporter_cgroup_cpu_usage_seconds_total", ROOT),
+                    expr=rate("cgexporter_node_cpu_usage_seconds_total", TARGET),
                     legend="{{instance}} in all",
                     dashed=True,
                 ),
@@ -131,7 +131,7 @@ def utilisation(containers: str) -> list[Graph]:
                     legend=LEGEND,
                 ),
                 Query(
-                    expr=f"cgexporter_cgroup_memory_working_set_bytes{{{ROOT}}}",
+                    expr=f"cgexporter_node_memory_working_set_bytes{{{TARGET}}}",
                     legend="{{instance}} in all",
                     dashed=True,
                 ),
@@ -145,11 +145,11 @@ def utilisation(containers: str) -> list[Graph]:
             description="Bytes that the machine read and wrote (below zero), by device.",
             queries=[
                 Query(
-                    expr=rate("cgexporter_cgroup_io_read_bytes_total", ROOT),
+                    expr=rate("cgexporter_node_io_read_bytes_total", TARGET),
                     legend="{{instance}} {{device}} read",
                 ),
                 Query(
-                    expr="-" + rate("cgexporter_cgroup_io_written_bytes_total", ROOT),
+                    expr="-" + rate("cgexporter_node_io_written_bytes_total", TARGET),
                     legend="{{instance}} {{device}} written",
                 ),
             ],
@@ -193,7 +193,8 @@ def errors() -> list[Graph]:
                     dashed=True,
                 ),
                 Query(
-                    expr=f"increase(cgexporter_cgroup_oom_kills_total{{{TARGET}}}[{queries.RANGE}]) > 0",
+                    expr=f"increase(cgexporter_slice_oom_kills_total{{{TARGET}}}[{queries.RANGE}]) > 0 or "
+                    f"increase(cgexporter_cgroup_oom_kills_total{{{TARGET}}}[{queries.RANGE}]) > 0",
                     legend="{{cgroup}}",
                 ),
                 Query(
@@ -227,7 +228,7 @@ def slices() -> list[Graph]:
             description=f"CPU time used, in cores. {only}",
             queries=[
                 Query(
-                    expr=rate("cgexporter_cgroup_cpu_usage_seconds_total", TOP),
+                    expr=rate("cgexporter_slice_cpu_usage_seconds_total", TARGET),
                     legend="{{instance}} {{cgroup}}",
                 )
             ],
@@ -240,7 +241,7 @@ def slices() -> list[Graph]:
             description=f"Working set. {only}",
             queries=[
                 Query(
-                    expr=f"cgexporter_cgroup_memory_working_set_bytes{{{TOP}}}",
+                    expr=f"cgexporter_slice_memory_working_set_bytes{{{TARGET}}}",
                     legend="{{instance}} {{cgroup}}",
                 )
             ],
@@ -253,7 +254,7 @@ def slices() -> list[Graph]:
             description=f"Share of time in which all tasks were stalled. {only} {panels.V2_ONLY}",
             queries=[
                 Query(
-                    expr=pressure("cgroup", "memory", "stalled", TOP),
+                    expr=pressure("slice", "memory", "stalled", TARGET),
                     legend="{{instance}} {{cgroup}}",
                 )
             ],
@@ -267,7 +268,7 @@ def slices() -> list[Graph]:
             description=f"Processes and threads. {only}",
             queries=[
                 Query(
-                    expr=f"cgexporter_cgroup_pids_current{{{TOP}}}",
+                    expr=f"cgexporter_slice_pids_current{{{TARGET}}}",
                     legend="{{instance}} {{cgroup}}",
                 )
             ],
@@ -289,10 +290,10 @@ def host_table() -> Table:
                 expr=f"sum by (instance, cgroup_mode, kernel) (cgexporter_host_info{{{TARGET}}})"
             ),
             Query(
-                expr=f"sum by (instance) (cgexporter_cgroup_effective_cpu_limit_cores{{{ROOT}}})"
+                expr=f"sum by (instance) (cgexporter_node_effective_cpu_limit_cores{{{TARGET}}})"
             ),
             Query(
-                expr=f"sum by (instance) (cgexporter_cgroup_effective_memory_limit_bytes{{{ROOT}}})"
+                expr=f"sum by (instance) (cgexporter_node_effective_memory_limit_bytes{{{TARGET}}})"
             ),
         ],
         columns=[

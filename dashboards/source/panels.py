@@ -62,7 +62,7 @@ def machine_pressure(width: int = 8, legend: str = "{{instance}}") -> list[Panel
                 "where the kernel has no PSI.",
                 queries=[
                     Query(
-                        expr=pressure("cgroup", resource, how, queries.ROOT),
+                        expr=pressure("node", resource, how, queries.TARGET),
                         legend=f"{legend} {how}".strip(),
                     )
                     for how in ("waiting", "stalled")

@@ -2,7 +2,7 @@
 
 from dashboards.source import queries
 from dashboards.source.grafana import Column, Dashboard, Graph, Query, Row, Stat, Table
-from dashboards.source.queries import NAMED, ROOT, TARGET, pressure, rate
+from dashboards.source.queries import NAMED, TARGET, pressure, rate
 from dashboards.source.thresholds import DEFAULT as LIMITS
 
 # The QoS class is said once, on the info family; joined by what identifies a container.
@@ -10,7 +10,8 @@ CLASS = (
     "* on (job, instance, id) group_left (qos_class) "
     f'cgexporter_container_info{{{NAMED},qos_class!=""}}'
 )
-TIERS = f'{TARGET},cgroup=~".*/?kubepods(\\\\.slice)?(/(kubepods-)?(burstable|besteffort)(\\\\.slice)?)?"'
+ALL_PODS = f'{TARGET},cgroup=~"/kubepods([.]slice)?"'
+TIERS = f'{TARGET},cgroup=~".*/(kubepods-)?(burstable|besteffort)([.]slice)?"'
 DECLARED = "Needs --identity.kubelet or --identity.api."
 
 
@@ -25,7 +26,7 @@ def _unlimited(metric: str) -> str:
 def _overcommit(limit: str, machine: str) -> str:
     return (
         f"sum by (instance) ({limit}{{{NAMED}}} < +Inf) / on (instance) "
-        f"sum by (instance) ({machine}{{{ROOT}}})"
+        f"sum by (instance) ({machine}{{{TARGET}}})"
     )
 
 
@@ -74,7 +75,7 @@ OVERVIEW = [
             Query(
                 expr=_overcommit(
                     "cgexporter_container_cpu_limit_cores",
-                    "cgexporter_cgroup_effective_cpu_limit_cores",
+                    "cgexporter_node_effective_cpu_limit_cores",
                 ),
                 legend="{{instance}}",
             )
@@ -89,7 +90,7 @@ OVERVIEW = [
             Query(
                 expr=_overcommit(
                     "cgexporter_container_memory_max_bytes",
-                    "cgexporter_cgroup_effective_memory_limit_bytes",
+                    "cgexporter_node_effective_memory_limit_bytes",
                 ),
                 legend="{{instance}}",
             )
@@ -246,9 +247,13 @@ DASHBOARD = Dashboard(
                     "On cgroup v2 only.",
                     queries=[
                         Query(
+                            expr=pressure("slice", "memory", "stalled", ALL_PODS),
+                            legend="{{instance}} {{cgroup}}",
+                        ),
+                        Query(
                             expr=pressure("cgroup", "memory", "stalled", TIERS),
                             legend="{{instance}} {{cgroup}}",
-                        )
+                        ),
                     ],
                     unit="percentunit",
                     warn=LIMITS.memory_stalled,
@@ -262,11 +267,11 @@ DASHBOARD = Dashboard(
                     "and system.slice. The kubelet sets it from requests.",
                     queries=[
                         Query(
-                            expr=f"cgexporter_cgroup_cpu_weight{{{TIERS}}}",
+                            expr=f"cgexporter_slice_cpu_weight{{{ALL_PODS}}} or cgexporter_cgroup_cpu_weight{{{TIERS}}}",
                             legend="{{instance}} {{cgroup}} weight",
                         ),
                         Query(
-                            expr=f"cgexporter_cgroup_cpu_shares{{{TIERS}}}",
+                            expr=f"cgexporter_slice_cpu_shares{{{ALL_PODS}}} or cgexporter_cgroup_cpu_shares{{{TIERS}}}",
                             legend="{{instance}} {{cgroup}} shares",
                         ),
                     ],

@@ -1,7 +1,7 @@
 """Selectors and expressions that several dashboards and rules share.
 
 Families are per level, so a sum over containers counts nothing twice; what is said of the whole
-machine is the root cgroup's.
+machine is the level `node`'s, and of its parts the level `slice`'s.
 """
 
 from dashboards.source.grafana import Link, Variable
@@ -10,8 +10,6 @@ TARGET = 'job=~"$job",instance=~"$instance"'
 NAMED = f'{TARGET},namespace=~"$namespace",pod=~"$pod"'
 ONE = f'{NAMED},container=~"$container",id=~"$id"'
 DOCKER = f'{TARGET},container=~"$container",id=~"$id"'
-ROOT = f'{TARGET},cgroup="/"'
-TOP = f'{TARGET},cgroup=~"/[^/]+"'
 LEGEND = "{{namespace}} {{pod}} {{container}} {{id}}"
 POD_LEGEND = "{{namespace}} {{pod}} {{uid}}"
 RANGE = "$__rate_interval"

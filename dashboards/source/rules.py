@@ -67,6 +67,22 @@ def _recent(level: str, seconds: int = 600) -> str:
     return once(f"time() - cgexporter_{level}_last_oom_kill_timestamp_seconds < {seconds}")
 
 
+def _recent_outside() -> str:
+    """The same of all that is neither container nor pod; the node has no label ``cgroup``."""
+    metric = "last_oom_kill_timestamp_seconds"
+    node = f'label_replace(cgexporter_node_{metric}, "cgroup", "/", "", "")'
+    every = f"{node} or cgexporter_slice_{metric} or cgexporter_cgroup_{metric}"
+    return once(f"time() - ({every}) < 600")
+
+
+def _outside_growth(window: str) -> str:
+    node = f"increase(cgexporter_node_oom_kills_total[{window}])"
+    rest = [
+        f"increase(cgexporter_{level}_oom_kills_total[{window}])" for level in ("slice", "cgroup")
+    ]
+    return once(" or ".join([f'label_replace({node}, "cgroup", "/", "", "")', *rest]))
+
+
 def _killed_inside(label: str) -> str:
     """Containers that tell of a kill themselves, with a label of what they are."""
     return (
@@ -178,7 +194,7 @@ def _memory(t: Thresholds) -> Group:
             ),
             Alert(
                 name="CgroupOOMKilled",
-                expr=f"{_recent('cgroup')} unless on (instance, cgroup) {_killed_below()}",
+                expr=f"{_recent_outside()} unless on (instance, cgroup) {_killed_below()}",
                 hold="0m",
                 severity="warning",
                 summary=f"A process was killed for lack of memory in {CGROUP}",
@@ -188,7 +204,7 @@ def _memory(t: Thresholds) -> Group:
             Alert(
                 name="OOMKillLoop",
                 expr=f"{_growth('cgexporter_pod_oom_kills_total', '1h')} >= {t.oom_kills_loop:g} or "
-                f"{_growth('cgexporter_cgroup_oom_kills_total', '1h')} >= {t.oom_kills_loop:g}",
+                f"{_outside_growth('1h')} >= {t.oom_kills_loop:g}",
                 hold="0m",
                 severity="critical",
                 summary="Again and again killed for lack of memory: {{ with $labels.cgroup }}{{ . }}{{ else }}"
@@ -278,9 +294,9 @@ def _rest(t: Thresholds) -> Group:
 
 def _node(t: Thresholds) -> Group:
     def stalled(resource: str, window: str) -> str:
-        return once(
-            pressure("cgroup", resource, "stalled", 'cgroup=~"/|/kubepods(.slice)?"', window)
-        )
+        node = pressure("node", resource, "stalled", "", window)
+        pods = pressure("slice", resource, "stalled", 'cgroup=~"/kubepods([.]slice)?"', window)
+        return once(f'label_replace({node}, "cgroup", "/", "", "") or {pods}')
 
     return Group(
         name="cgexporter-node",

@@ -77,8 +77,8 @@ def limit(name: str, value: float) -> Series:
 
 
 def root(name: str, sick: Value, near: Value) -> Series:
-    """A family of the root cgroup."""
-    return Series(f"cgexporter_cgroup_{name}", sick, near, 0, {"cgroup": "/"})
+    """A family of the whole node."""
+    return Series(f"cgexporter_node_{name}", sick, near, 0, {})
 
 
 def own(name: str, sick: Value, near: Value, well: Value, **labels: str) -> Series:
@@ -115,7 +115,7 @@ CASES = {
     "CgroupOOMKilled": Case(
         [
             Series(
-                "cgexporter_cgroup_last_oom_kill_timestamp_seconds",
+                "cgexporter_slice_last_oom_kill_timestamp_seconds",
                 *(2000, 1000, 2000),
                 {"cgroup": "/docker"},
             )
