@@ -28,7 +28,7 @@ def throttling(selector: str, legend: str = LEGEND, link: Link | None = None) ->
 def worst(
     title: str, description: str, expr: str, unit: str = "percentunit", **more: object
 ) -> Bars:
-    """The fifteen worst containers."""
+    """The ten worst containers."""
     settings: dict[str, object] = {
         "width": 12,
         "height": 9,
