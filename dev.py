@@ -8,6 +8,9 @@ python3 dev.py golden         write tests/golden anew
 python3 dev.py docs           write the printed parts of docs/ anew
 python3 dev.py zipapp [FILE]  everything in one file: dist/cgexporter.pyz
 python3 dev.py lock           lock the image's dependencies anew and list its contents (as root)
+python3 dev.py load           ten minutes of sick containers: which alerts fire, which panels are
+                              empty; --minutes for another time (as root)
+python3 dev.py dashboards     write dashboards/ anew; with --set, print alerts for other thresholds
 """
 
 import os
@@ -156,6 +159,12 @@ def main() -> None:
             install("[dev]")
             for module in ("test_lock", "test_image"):
                 run(BIN / "pytest", f"tests/image/{module}.py", "--update-docs")
+        case ["dashboards", *flags]:
+            install("[dev]")
+            run(BIN / "python", "-m", "dashboards.source.write", *flags)
+        case ["load", *flags]:
+            install("[dev]")
+            run(BIN / "python", "-m", "tests.tools.sickbay", *flags)
         case _:
             sys.exit((__doc__ or "").strip())
 
