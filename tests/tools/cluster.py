@@ -1,11 +1,7 @@
-"""A real API server with etcd on loopback, for tests: no kubelet, no scheduler.
-
-kube-apiserver is built once from Go modules, by ``kube-apiserver/go.mod``, into a cache folder.
-"""
+"""A real API server with etcd on loopback, for tests: no kubelet, no scheduler."""
 
 import contextlib
 import json
-import os
 import shutil
 import socket
 import ssl
@@ -18,36 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-RECIPE = Path(__file__).parent / "kube-apiserver"
-VERSION = "1.35.4"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cgexporter" / "tools"
-
-
-def kube_apiserver() -> Path:
-    """The program, built if it is not there yet: about a minute on two CPUs and 1 GB of cache."""
-    program = CACHE / f"kube-apiserver-{VERSION}"
-    if not program.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        made = program.with_suffix(f".{os.getpid()}")
-        subprocess.run(
-            [
-                *("go", "build", "-trimpath", "-tags", "selinux,notest,grpcnotrace"),
-                *("-ldflags", "-s -w", "-o", str(made), "k8s.io/kubernetes/cmd/kube-apiserver"),
-            ],
-            cwd=RECIPE,
-            env=os.environ | {"CGO_ENABLED": "0"},
-            check=True,
-        )
-        made.rename(program)
-    return program
-
+from tests.tools import programs
 
 def missing() -> list[str]:
     """Programs that are not on this machine."""
     needed = ["etcd", "openssl"]
-    if not (CACHE / f"kube-apiserver-{VERSION}").exists():
-        needed.append("go")
-    return [program for program in needed if shutil.which(program) is None]
+    absent = [program for program in needed if shutil.which(program) is None]
+    return absent + programs.missing("kube-apiserver")
 
 
 def free_port() -> int:
@@ -114,7 +87,7 @@ class Cluster:
     def start(self) -> None:
         """Start the API server and wait until it is ready."""
         self._start(
-            *("kube-apiserver", str(kube_apiserver())),
+            *("kube-apiserver", str(programs.build("kube-apiserver"))),
             *("--etcd-servers", f"http://127.0.0.1:{self.etcd_port}"),
             *("--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1"),
             *("--secure-port", str(self.port), "--endpoint-reconciler-type", "none"),

@@ -1,0 +1,222 @@
+"""Containers and services that the real tools start, and the limits that they were asked for."""
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tests.lab.machine import HIERARCHIES, Guest
+from tests.lab.pods import BUSY, EATS, MIB, SLEEP
+
+MB = 1_000_000
+# Of the disk that /data is on.
+DEVICE = "vdb"
+_DISK = (
+    "while :; do dd if=/dev/zero of=/data/$HOSTNAME bs=64k count=16 oflag=direct; "
+    "dd if=/data/$HOSTNAME of=/dev/null bs=64k iflag=direct; sleep 0.2; done 2>/dev/null"
+)
+_SERVE = "echo served >/tmp/index.html; exec httpd -f -p 8080 -h /tmp"
+_AS_LAB = (
+    "cd /home/lab && runuser -u lab -- env HOME=/home/lab XDG_RUNTIME_DIR=/run/user/1000 "
+    "DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus "
+)
+# How each runtime's client is called, and how it tells ID and PID of a container.
+_INSPECT = " inspect -f '{{.Id}} {{.State.Pid}}' "
+_CLIENTS = {
+    "docker": ("docker", f"docker{_INSPECT}"),
+    "podman": ("podman", f"podman{_INSPECT}"),
+    "rootless": (f"{_AS_LAB}podman", f"{_AS_LAB}podman{_INSPECT}"),
+    "containerd": ("ctr", "ctr tasks ls | awk '$1 == n { print $1, $2 }' n="),
+}
+_UNIFIED, _LEGACY = frozenset({"v2"}), frozenset({"hybrid", "v1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One container.
+
+    Attributes:
+        limits: by metric without prefix and level; what is not asked for is no limit.
+        options: of the client's `run`.
+        on: hierarchies on which it can be started.
+    """
+
+    name: str
+    client: str
+    options: str = ""
+    command: str = SLEEP
+    limits: Mapping[str, float] = field(default_factory=dict)
+    on: frozenset[str] = frozenset(HIERARCHIES)
+
+    @property
+    def runtime(self) -> str:
+        """As the exporter names it."""
+        return "podman" if self.client == "rootless" else self.client
+
+    def start(self) -> str:
+        """The command line that starts it."""
+        client, _ = _CLIENTS[self.client]
+        command = f"sh -c {shlex.quote(self.command)}"
+        if self.client == "containerd":
+            return f"ctr run -d {self.options} docker.io/library/lab:1 {self.name} {command}"
+        return f"{client} run -d --name {self.name} {self.options} lab:1 {command}"
+
+    def inspect(self) -> str:
+        """The command line that prints its ID and PID."""
+        return _CLIENTS[self.client][1] + self.name
+
+
+def _disk_limits(read: float, write: float, writes: float = math.inf) -> dict[str, float]:
+    return {
+        f"io_limit_read_bytes_per_second{{{DEVICE}}}": read,
+        f"io_limit_write_bytes_per_second{{{DEVICE}}}": write,
+        f"io_limit_writes_per_second{{{DEVICE}}}": writes,
+    }
+
+
+WORKLOADS = (
+    Workload(
+        "d-cpu",
+        "docker",
+        "--cpus 0.2 --cpu-shares 512 --memory 64m --memory-reservation 32m --pids-limit 50",
+        BUSY,
+        {"cpu_limit_cores": 0.2, "memory_max_bytes": 64 * MIB, "pids_max": 50},
+    ),
+    Workload(
+        "d-io",
+        "docker",
+        "-v /data:/data --device-read-bps /dev/vdb:1mb --device-write-bps /dev/vdb:2mb "
+        "--device-write-iops /dev/vdb:100",
+        _DISK,
+        _disk_limits(MIB, 2 * MIB, 100),
+    ),
+    Workload("d-set", "docker", "--cpuset-cpus 1", limits={"cpuset_cpus": 1}),
+    Workload("d-web", "docker", "--label com.docker.compose.project=shop", _SERVE),
+    Workload("d-net", "docker", "--network=host"),
+    Workload("d-pid", "docker", "--pid=container:d-cpu"),
+    Workload(
+        "d-parent", "docker", "--cgroup-parent lab-parent.slice --memory 32m --cgroupns=host",
+        limits={"memory_max_bytes": 32 * MIB},
+    ),
+    Workload(
+        "d-oom", "docker", "--memory 24m --memory-swap 24m", EATS,
+        {"memory_max_bytes": 24 * MIB},
+    ),
+    Workload(
+        "p-cpu",
+        "podman",
+        "-v /data:/data --cpus 0.3 --memory 64m --pids-limit 60 --device-read-bps /dev/vdb:1mb",
+        BUSY,
+        {
+            "cpu_limit_cores": 0.3,
+            "memory_max_bytes": 64 * MIB,
+            "pids_max": 60,
+            f"io_limit_read_bytes_per_second{{{DEVICE}}}": MIB,
+        },
+    ),
+    Workload(
+        "p-pod", "podman", "--pod labpod --memory 32m", limits={"memory_max_bytes": 32 * MIB}
+    ),
+    Workload("p-net", "podman", "--network=host"),
+    Workload(
+        "r-cpu",
+        "rootless",
+        "--network none --memory 48m --pids-limit 40",
+        BUSY,
+        {"memory_max_bytes": 48 * MIB, "pids_max": 40},
+        on=_UNIFIED,  # v1 is not delegated to users
+    ),
+    Workload(
+        "c-fs",
+        "containerd",
+        "--cpu-quota 20000 --cpu-period 100000 --memory-limit 67108864",
+        BUSY,
+        {"cpu_limit_cores": 0.2, "memory_max_bytes": 64 * MIB},
+    ),
+    Workload(
+        "c-sd",
+        "containerd",
+        "--runc-systemd-cgroup --cgroup lab.slice:ctr:c-sd --cpu-quota 30000 "
+        "--cpu-period 100000 --memory-limit 67108864",
+        SLEEP,
+        {"cpu_limit_cores": 0.3, "memory_max_bytes": 64 * MIB},
+    ),
+)
+# Podman's pod has a container of its own, which it calls infra.
+_POD = (
+    "podman pod create --name labpod --infra-image docker.io/library/lab:1 "
+    "--infra-command 'sleep 1000000'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A systemd service with limits."""
+
+    name: str
+    properties: str
+    command: Sequence[str]
+    limits: Mapping[str, float]
+
+    @property
+    def cgroup(self) -> str:
+        """Its cgroup."""
+        return f"/system.slice/{self.name}.service"
+
+    def start(self) -> str:
+        """The command line that starts it."""
+        return f"systemd-run -q --unit {self.name} {self.properties} {shlex.join(self.command)}"
+
+
+SERVICES = (
+    Service(
+        "lab-limited",
+        "-p CPUQuota=20% -p MemoryMax=64M -p TasksMax=32 -p 'IOReadBandwidthMax=/dev/vdb 1M'",
+        ("sh", "-c", BUSY),
+        {
+            "cpu_limit_cores": 0.2,
+            "memory_max_bytes": 64 * MIB,
+            "pids_max": 32,
+            f"io_limit_read_bytes_per_second{{{DEVICE}}}": MB,
+        },
+    ),
+    Service(
+        "lab-high",
+        "-p MemoryHigh=32M -p MemoryMax=64M -p MemorySwapMax=0",
+        ("stress-ng", "--vm", "1", "--vm-bytes", "40M", "--vm-keep", "-q"),
+        {"memory_max_bytes": 64 * MIB},
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A container that runs."""
+
+    workload: Workload
+    id: str
+    pid: int
+
+    @property
+    def short(self) -> str:
+        """Its `id` label."""
+        return self.id[:12] if len(self.id) == 64 else self.id
+
+
+def start(guest: Guest) -> dict[str, Started]:
+    """Start all that can be started on this guest; by name."""
+    wanted = [each for each in WORKLOADS if guest.hierarchy in each.on]
+    lines = [_POD, *(each.start() for each in wanted), *(each.start() for each in SERVICES)]
+    guest.run("set -e\n" + "\n".join(f"( {line} ) >/dev/null" for line in lines), timeout=400)
+    return find(guest, wanted)
+
+
+def find(guest: Guest, wanted: Sequence[Workload]) -> dict[str, Started]:
+    """ID and PID of each, from the client that started it."""
+    said = guest.run("\n".join(f"( {each.inspect()} )" for each in wanted)).splitlines()
+    assert len(said) == len(wanted), said
+    found = {}
+    for workload, line in zip(wanted, said, strict=True):
+        identity, pid = line.split()
+        found[workload.name] = Started(workload, identity, int(pid))
+    return found
