@@ -18,7 +18,7 @@ DISK = (
 # The child asks to be the OOM killer's victim, so that the container itself lives on.
 EATS = (
     "while :; do sh -c 'echo 1000 >/proc/self/oom_score_adj; x=aaaaaaaa; while :; do x=$x$x; done'"
-    "; sleep 5; done 2>/dev/null"
+    "; sleep 10; done 2>/dev/null"
 )
 SLEEP = "sleep 1000000"
 SERVE = "echo served >/tmp/index.html; exec httpd -f -p 8080 -h /tmp"

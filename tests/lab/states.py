@@ -1,4 +1,7 @@
-"""Saved states of guests: engines or a kubelet that run, from which a test goes on in seconds."""
+"""Saved states of guests, from which tests go on in seconds.
+
+Engines or a kubelet run there, with all containers and their loads.
+"""
 
 import subprocess
 import tempfile
@@ -6,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import container_image, pods
+from tests.lab import container_image, pods, workloads
 from tests.lab.image import build as build_image
 from tests.lab.image import image
 from tests.lab.machine import HIERARCHIES, Guest
@@ -32,7 +35,7 @@ class State:
     def home(self) -> Path:
         """Where it is once it is made."""
         parts = [_HERE / "machine.py", _HERE / "container_image.py", self.script]
-        parts += [_HERE / "pods.py"] if self.has_kubelet else []
+        parts += [_HERE / "pods.py"] if self.has_kubelet else [_HERE / "workloads.py"]
         names = [programs.path(name).name for name in NODE_PROGRAMS] if self.has_kubelet else []
         key = digest(image().home.name, _qemu(), self.hierarchy, *parts, *names)
         return ROOT / "states" / f"{self.name}-{key}"
@@ -95,6 +98,8 @@ def build_state(state: State) -> None:
                 guest.script(state.script, timeout=600)
                 if state.has_kubelet:
                     _wait_for_pods(guest)
+                else:
+                    workloads.start(guest)
                 guest.save(place)
             finally:
                 guest.stop()

@@ -13,7 +13,7 @@ MB = 1_000_000
 DEVICE = "vdb"
 _DISK = (
     "while :; do dd if=/dev/zero of=/data/$HOSTNAME bs=64k count=16 oflag=direct; "
-    "dd if=/data/$HOSTNAME of=/dev/null bs=64k iflag=direct; sleep 0.2; done 2>/dev/null"
+    "dd if=/data/$HOSTNAME of=/dev/null bs=64k iflag=direct; sleep 1; done 2>/dev/null"
 )
 _SERVE = "echo served >/tmp/index.html; exec httpd -f -p 8080 -h /tmp"
 _AS_LAB = (
@@ -28,7 +28,7 @@ _CLIENTS = {
     "rootless": (f"{_AS_LAB}podman", f"{_AS_LAB}podman{_INSPECT}"),
     "containerd": ("ctr", "ctr tasks ls | awk '$1 == n { print $1, $2 }' n="),
 }
-_UNIFIED, _LEGACY = frozenset({"v2"}), frozenset({"hybrid", "v1"})
+_UNIFIED = frozenset({"v2"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,9 @@ WORKLOADS = (
     Workload(
         "d-cpu",
         "docker",
-        "--cpus 0.2 --cpu-shares 512 --memory 64m --memory-reservation 32m --pids-limit 50",
+        "--cpus 0.1 --cpu-shares 512 --memory 64m --memory-reservation 32m --pids-limit 50",
         BUSY,
-        {"cpu_limit_cores": 0.2, "memory_max_bytes": 64 * MIB, "pids_max": 50},
+        {"cpu_limit_cores": 0.1, "memory_max_bytes": 64 * MIB, "pids_max": 50},
     ),
     Workload(
         "d-io",
@@ -105,10 +105,10 @@ WORKLOADS = (
     Workload(
         "p-cpu",
         "podman",
-        "-v /data:/data --cpus 0.3 --memory 64m --pids-limit 60 --device-read-bps /dev/vdb:1mb",
+        "-v /data:/data --cpus 0.15 --memory 64m --pids-limit 60 --device-read-bps /dev/vdb:1mb",
         BUSY,
         {
-            "cpu_limit_cores": 0.3,
+            "cpu_limit_cores": 0.15,
             "memory_max_bytes": 64 * MIB,
             "pids_max": 60,
             f"io_limit_read_bytes_per_second{{{DEVICE}}}": MIB,
@@ -119,19 +119,19 @@ WORKLOADS = (
     ),
     Workload("p-net", "podman", "--network=host"),
     Workload(
-        "r-cpu",
+        "r-less",
         "rootless",
         "--network none --memory 48m --pids-limit 40",
-        BUSY,
+        SLEEP,
         {"memory_max_bytes": 48 * MIB, "pids_max": 40},
         on=_UNIFIED,  # v1 is not delegated to users
     ),
     Workload(
         "c-fs",
         "containerd",
-        "--cpu-quota 20000 --cpu-period 100000 --memory-limit 67108864",
+        "--cpu-quota 15000 --cpu-period 100000 --memory-limit 67108864",
         BUSY,
-        {"cpu_limit_cores": 0.2, "memory_max_bytes": 64 * MIB},
+        {"cpu_limit_cores": 0.15, "memory_max_bytes": 64 * MIB},
     ),
     Workload(
         "c-sd",
@@ -171,10 +171,10 @@ class Service:
 SERVICES = (
     Service(
         "lab-limited",
-        "-p CPUQuota=20% -p MemoryMax=64M -p TasksMax=32 -p 'IOReadBandwidthMax=/dev/vdb 1M'",
+        "-p CPUQuota=15% -p MemoryMax=64M -p TasksMax=32 -p 'IOReadBandwidthMax=/dev/vdb 1M'",
         ("sh", "-c", BUSY),
         {
-            "cpu_limit_cores": 0.2,
+            "cpu_limit_cores": 0.15,
             "memory_max_bytes": 64 * MIB,
             "pids_max": 32,
             f"io_limit_read_bytes_per_second{{{DEVICE}}}": MB,
@@ -182,9 +182,9 @@ SERVICES = (
     ),
     Service(
         "lab-high",
-        "-p MemoryHigh=32M -p MemoryMax=64M -p MemorySwapMax=0",
+        "-p CPUQuota=10% -p MemoryHigh=32M -p MemoryMax=64M -p MemorySwapMax=0",
         ("stress-ng", "--vm", "1", "--vm-bytes", "40M", "--vm-keep", "-q"),
-        {"memory_max_bytes": 64 * MIB},
+        {"cpu_limit_cores": 0.1, "memory_max_bytes": 64 * MIB},
     ),
 )
 
@@ -197,22 +197,19 @@ class Started:
     id: str
     pid: int
 
-    @property
-    def short(self) -> str:
-        """Its `id` label."""
-        return self.id[:12] if len(self.id) == 64 else self.id
+def _wanted(guest: Guest) -> list[Workload]:
+    return [each for each in WORKLOADS if guest.hierarchy in each.on]
 
 
-def start(guest: Guest) -> dict[str, Started]:
-    """Start all that can be started on this guest; by name."""
-    wanted = [each for each in WORKLOADS if guest.hierarchy in each.on]
-    lines = [_POD, *(each.start() for each in wanted), *(each.start() for each in SERVICES)]
+def start(guest: Guest) -> None:
+    """Start all that can be started on this guest."""
+    lines = [_POD, *(each.start() for each in _wanted(guest)), *(each.start() for each in SERVICES)]
     guest.run("set -e\n" + "\n".join(f"( {line} ) >/dev/null" for line in lines), timeout=400)
-    return find(guest, wanted)
 
 
-def find(guest: Guest, wanted: Sequence[Workload]) -> dict[str, Started]:
-    """ID and PID of each, from the client that started it."""
+def find(guest: Guest) -> dict[str, Started]:
+    """ID and PID of each by name, from the client that started it."""
+    wanted = _wanted(guest)
     said = guest.run("\n".join(f"( {each.inspect()} )" for each in wanted)).splitlines()
     assert len(said) == len(wanted), said
     found = {}

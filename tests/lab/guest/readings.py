@@ -1,0 +1,48 @@
+"""In the guest: read the kernel's files of containers, or let their counters stand still.
+
+    readings.py read|freeze|thaw PID…
+
+`read` prints JSON: all numbers by PID. Beside it lies tests/integration/reading.py, which has no
+line of cgexporter.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, "/lab")
+import reading
+
+
+def freeze(pid: int, wanted: bool) -> None:
+    """Stop or resume all tasks of a container, and wait for it."""
+    where = reading.directories(pid)
+    legacy = where.get("freezer")
+    if legacy is not None:
+        file, said = legacy / "freezer.state", ("THAWED", "FROZEN")[wanted]
+        done = lambda: file.read_text().strip() == said  # noqa: E731
+    else:
+        file, said = where[""] / "cgroup.freeze", str(int(wanted))
+        done = lambda: f"frozen {said}" in (where[""] / "cgroup.events").read_text()  # noqa: E731
+    file.write_text(said)
+    deadline = time.monotonic() + 30
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"PID {pid} is not {said}: {Path(file).read_text()}")
+        time.sleep(0.05)
+
+
+def main() -> None:
+    """Do what is asked."""
+    action, *words = sys.argv[1:]
+    pids = [int(word) for word in words]
+    if action == "read":
+        numbers = {str(pid): reading.numbers(pid) for pid in pids}
+        json.dump(numbers, sys.stdout)
+    else:
+        for pid in pids:
+            freeze(pid, action == "freeze")
+
+
+main()
