@@ -3,6 +3,8 @@
 
 python3 dev.py once [FLAGS]   the containers of this host, now
 python3 dev.py test [ARGS]    linters, types and all tests that this machine allows
+python3 dev.py lab [ARGS]     tests in virtual hosts of each kind, built first if need be
+python3 dev.py lab-build      build those hosts into ~/.cache/cgexporter (as root)
 python3 dev.py tools          Debian packages that some tests need (as root)
 python3 dev.py golden         write tests/golden anew
 python3 dev.py docs           write the printed parts of docs/ anew
@@ -33,6 +35,13 @@ TOOLS = {
     "openssl": "openssl",
     "ip": "iproute2",
     "iptables": "iptables",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "mmdebstrap": "mmdebstrap",
+    "mke2fs": "e2fsprogs",
+    "cpio": "cpio",
+    "modprobe": "kmod",
+    "ssh": "openssh-client",
 }
 
 
@@ -96,7 +105,21 @@ def test(arguments: list[str]) -> None:
     run(BIN / "ruff", "check", ".")
     run(BIN / "ruff", "format", "--check", ".")
     run(BIN / "mypy")
+    if os.environ.get("CI") == "true":
+        lab_build()
     run(BIN / "pytest", *arguments)
+
+
+def lab_build() -> None:
+    """Build the virtual hosts of tests/lab: half an hour the first time, seconds afterwards."""
+    install("[dev]")
+    run(BIN / "python", "-m", "tests.lab.build")
+
+
+def lab(arguments: list[str]) -> None:
+    """Run the tests that need virtual hosts."""
+    lab_build()
+    run(BIN / "pytest", "tests/lab", *arguments, CGEXPORTER_LAB="1")
 
 
 def main() -> None:
@@ -107,6 +130,10 @@ def main() -> None:
             run(BIN / "cgexporter", "--once", *flags)
         case ["test", *arguments]:
             test(arguments)
+        case ["lab", *arguments]:
+            lab(arguments)
+        case ["lab-build"]:
+            lab_build()
         case ["tools"]:
             tools()
         case ["golden"]:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.tools.cluster import Cluster, cluster, missing
-from tests.tools.programs import build
 from tests.tools.hosts import Host, hex_id
+from tests.tools.programs import build
 from tests.tools.served import Served, served
 
 PODS = "/api/v1/namespaces/default/pods"

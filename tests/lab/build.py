@@ -1,6 +1,6 @@
 """Build what the laboratory needs into the cache folder, and say what is being done.
 
-    python3 -m tests.lab.build
+python3 -m tests.lab.build
 """
 
 import shutil

@@ -1,6 +1,6 @@
 """An image of busybox for all engines, made without a registry.
 
-The archive is the one of ``docker save``: docker, podman, ctr and, through ctr, the kubelet take it.
+The archive is the one of ``docker save``, which docker, podman and ctr take.
 """
 
 import hashlib

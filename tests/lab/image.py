@@ -105,7 +105,7 @@ class Image:
 
 def image() -> Image:
     """Where the image is once it is built."""
-    key = digest(Path(__file__), _OVERLAY, *_sources())
+    key = digest(_HERE / "image.py", _OVERLAY, *_sources())
     return Image(ROOT / "images" / key)
 
 
@@ -141,7 +141,10 @@ def _build(made: Image, root: Path) -> None:
         *("mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(_PACKAGES)}"),
         *("--aptopt=APT::Install-Recommends false", "--aptopt=Acquire::Languages none"),
         "--dpkgopt=force-unsafe-io",
-        *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "info", "locale")),
+        *(
+            f"--dpkgopt=path-exclude=/usr/share/{name}/*"
+            for name in ("man", "doc", "info", "locale")
+        ),
         *(f"--customize-hook={_UNPACK_KERNEL}", suite[1], str(root), str(_sources()[0])),
     )
     (version,) = (path.name for path in (root / "usr/lib/modules").iterdir())
@@ -178,8 +181,8 @@ def _configure(root: Path, public_key: Path) -> None:
         ("python3", "-m", "venv", "/opt/cgexporter"),
     ):
         _run("chroot", str(root), *command)
-    for file in ("subuid", "subgid"):
-        (root / "etc" / file).write_text("lab:100000:65536\ndockremap:200000:65536\n")
+    for name in ("subuid", "subgid"):
+        (root / "etc" / name).write_text("lab:100000:65536\ndockremap:200000:65536\n")
     linger = root / "var/lib/systemd/linger"
     linger.mkdir(parents=True, exist_ok=True)
     (linger / "lab").touch()

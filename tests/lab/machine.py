@@ -6,7 +6,6 @@ loopback alone. Its disks are laid over the image's, which stays as it is.
 
 import contextlib
 import json
-import os
 import shlex
 import shutil
 import socket
@@ -27,8 +26,10 @@ TOOLS = {
     "setpriv": "util-linux",
 }
 _DISKS = ("root", "scratch")
-_MEMORY_MIB = 3072
-_CPUS = 2
+_MACHINE = (
+    *("-nodefaults", "-no-user-config", "-no-reboot", "-M", "q35", "-smp", "2", "-m", "3072"),
+    *("-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,la57=off"),
+)
 _KERNEL = (
     "console=ttyS0 root=/dev/vda rw psi=1 apparmor=0 quiet loglevel=4 net.ifnames=0 "
     "mitigations=off random.trust_cpu=on no_timer_check"
@@ -42,6 +43,19 @@ HIERARCHIES = {
 }
 EXPORTER_PORT = 9753
 _BOOT_SECONDS = 300.0
+
+
+def kernel_line(hierarchy: str) -> str:
+    """What the kernel is started with."""
+    return f"{_KERNEL} {HIERARCHIES[hierarchy]}"
+
+
+def recipe(hierarchy: str) -> str:
+    """What must be the same for a saved state to go on."""
+    version = subprocess.run(
+        ["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()[0]
+    return " ".join((version, *_MACHINE, kernel_line(hierarchy)))
 
 
 class GuestError(Exception):
@@ -94,11 +108,9 @@ class Guest:
             for outside, inside in zip(self._ports, (22, EXPORTER_PORT), strict=True)
         )
         command = [
-            *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-M", "q35"),
-            *("-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,la57=off"),
-            *("-smp", str(_CPUS), "-m", str(_MEMORY_MIB), "-display", "none"),
+            *("qemu-system-x86_64", *_MACHINE, "-display", "none"),
             *("-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd)),
-            *("-append", f"{_KERNEL} {HIERARCHIES[self.hierarchy]}"),
+            *("-append", kernel_line(self.hierarchy)),
             *("-netdev", f"user,id=n0,restrict=on{forwards}"),
             *("-device", "virtio-net-pci,netdev=n0,romfile=", "-device", "virtio-rng-pci"),
             *("-serial", f"file:{self.home}/console.log"),
@@ -123,9 +135,12 @@ class Guest:
                 console = (self.home / "console.log").read_text(errors="replace")
                 raise GuestError(f"no answer after {_BOOT_SECONDS:.0f} s:\n{console[-3000:]}")
             with contextlib.suppress(subprocess.TimeoutExpired):
-                if subprocess.run(
-                    [*self._ssh(), "true"], check=False, capture_output=True, timeout=15
-                ).returncode == 0:
+                if (
+                    subprocess.run(
+                        [*self._ssh(), "true"], check=False, capture_output=True, timeout=15
+                    ).returncode
+                    == 0
+                ):
                     return
             time.sleep(0.2)
 

@@ -75,7 +75,11 @@ class Pod:
             {
                 "apiVersion": "v1",
                 "kind": "Pod",
-                "metadata": {"name": self.name, "namespace": "default", "labels": {"app": self.name}},
+                "metadata": {
+                    "name": self.name,
+                    "namespace": "default",
+                    "labels": {"app": self.name},
+                },
                 "spec": {
                     "terminationGracePeriodSeconds": 1,
                     "containers": [each.manifest() for each in self.containers],

@@ -7,12 +7,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.lab import container_image, pods, workloads
 from tests.lab.image import build as build_image
 from tests.lab.image import image
-from tests.lab.machine import HIERARCHIES, Guest
+from tests.lab.machine import HIERARCHIES, Guest, recipe
 from tests.tools import programs
 from tests.tools.cache import ROOT, digest, forget_others, making
 
@@ -34,10 +35,17 @@ class State:
     @property
     def home(self) -> Path:
         """Where it is once it is made."""
-        parts = [_HERE / "machine.py", _HERE / "container_image.py", self.script]
-        parts += [_HERE / "pods.py"] if self.has_kubelet else [_HERE / "workloads.py"]
-        names = [programs.path(name).name for name in NODE_PROGRAMS] if self.has_kubelet else []
-        key = digest(image().home.name, _qemu(), self.hierarchy, *parts, *names)
+        parts: list[str | Path] = [
+            image().home.name,
+            recipe(self.hierarchy),
+            _HERE / "container_image.py",
+        ]
+        if self.has_kubelet:
+            parts += [programs.path(name).name for name in NODE_PROGRAMS]
+            parts += [pod.manifest() for pod in pods.PODS]
+        else:
+            parts += workloads.commands(self.hierarchy)
+        key = digest(self.script, *parts)
         return ROOT / "states" / f"{self.name}-{key}"
 
     def guest(self, home: Path) -> Guest:
@@ -50,14 +58,6 @@ STATES = {
     **{name: State(name, name, SCRIPTS / "engines.sh") for name in HIERARCHIES},
     "kubelet": State("kubelet", "v2", SCRIPTS / "kubelet.sh", has_kubelet=True),
 }
-
-
-def _qemu() -> str:
-    """Its version: another may not read what this one saved."""
-    done = subprocess.run(
-        ["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True
-    )
-    return done.stdout.splitlines()[0]
 
 
 def node_archive() -> Path:
@@ -77,9 +77,9 @@ def steps() -> Iterator[tuple[str, bool, Callable[[], object]]]:
     """What there is to build, in order: its name, whether it is there, and how to build it."""
     yield "image", image().home.exists(), build_image
     for name in programs.PROGRAMS:
-        yield name, programs.path(name).exists(), lambda name=name: programs.build(name)
+        yield name, programs.path(name).exists(), partial(programs.build, name)
     for state in STATES.values():
-        yield f"state {state.name}", state.home.exists(), lambda state=state: build_state(state)
+        yield f"state {state.name}", state.home.exists(), partial(build_state, state)
 
 
 def build_state(state: State) -> None:

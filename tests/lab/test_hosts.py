@@ -131,7 +131,7 @@ def test_limits(host: Host, name: str) -> None:
     container = host.started.get(name)
     if container is None:
         pytest.skip("users are not delegated cgroups on v1: no container of theirs has one")
-    numbers = {key: each for key, each in _numbers(host.page, "id").items()}
+    numbers = _numbers(host.page, "id")
     (info,) = host.infos(container)
     ours, asked = numbers[info["id"]], container.workload.limits
     for limit, value in asked.items():
@@ -193,8 +193,10 @@ def test_networks_without_privilege(host: Host) -> None:
     ids = {each.workload.name: key for key, each in host.by_id.items()}
     lines = samples(text)
     shared = {
-        s.labels["id"] for s in lines
-        if s.name == f"{CONTAINER}namespace_shared" and s.labels["kind"] == "net"
+        s.labels["id"]
+        for s in lines
+        if s.name == f"{CONTAINER}namespace_shared"
+        and s.labels["kind"] == "net"
         and s.labels["with"] == "host"
     }
     assert {ids["d-net"], ids["p-net"]} <= shared
@@ -206,10 +208,10 @@ def test_networks_without_privilege(host: Host) -> None:
 def test_traffic(host: Host) -> None:
     """What a container sends is counted as its own interface counts it."""
     web = host.started["d-web"]
-    address = host.guest.run(
-        "docker inspect -f '{{.NetworkSettings.IPAddress}}' d-web"
+    address = host.guest.run("docker inspect -f '{{.NetworkSettings.IPAddress}}' d-web")
+    host.guest.run(
+        f"for _ in 1 2 3 4 5; do curl -sS -m 20 http://{shlex.quote(address)}:8080/; done"
     )
-    host.guest.run(f"for _ in 1 2 3 4 5; do curl -sS -m 20 http://{shlex.quote(address)}:8080/; done")
     link = f"nsenter -t {web.pid} -n ip -json -statistics link show eth0"
     (before,) = host.guest.json(link)
     text = exporter.once(host.guest, "--format", "prom")
@@ -290,10 +292,11 @@ def test_nobody_sees_every_cgroup_metric(frozen: Host) -> None:
         for name, labels, value in samples(text):
             level = name.split("_")[1]
             rest = name.removeprefix(f"cgexporter_{level}_")
-            if level in ("container", "pod", "cgroup") and not rest.startswith(_NO_NUMBERS):
-                if not rest.endswith("_info"):
-                    key = [labels[k] for k in ("id", "uid", "cgroup", "device") if k in labels]
-                    found[name, *key] = value
+            if level in ("container", "pod", "cgroup") and not (
+                rest.startswith(_NO_NUMBERS) or rest.endswith("_info")
+            ):
+                key = [labels[k] for k in ("id", "uid", "cgroup", "device") if k in labels]
+                found[name, *key] = value
         return found
 
     root, nobody = look(""), look(_NOBODY)

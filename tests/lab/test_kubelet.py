@@ -85,15 +85,18 @@ def test_pods_without_privilege(unprivileged: list[Sample], running: list[Runnin
     assert len(infos) == len(running)
     for each in running:
         (info,) = _of(infos, f"{CONTAINER}info", container_id=f"containerd://{each.id}")
-        assert info.labels.items() >= {
-            "namespace": "default",
-            "pod": f"{each.pod.name}-{_NODE}",
-            "container": each.container.name,
-            "qos_class": each.pod.qos,
-            "pod_uid": each.pod_uid,
-            "runtime": "containerd",
-            "driver": "systemd",
-        }.items()
+        assert (
+            info.labels.items()
+            >= {
+                "namespace": "default",
+                "pod": f"{each.pod.name}-{_NODE}",
+                "container": each.container.name,
+                "qos_class": each.pod.qos,
+                "pod_uid": each.pod_uid,
+                "runtime": "containerd",
+                "driver": "systemd",
+            }.items()
+        )
     pods = _of(unprivileged, "cgexporter_pod_info")
     assert {s.labels["pod"] for s in pods} == {f"{pod.name}-{_NODE}" for pod in PODS}
     assert len(pods) == len(PODS)
@@ -147,9 +150,11 @@ class Pages:
 
 
 @pytest.fixture(scope="module")
-def pages(node: Guest) -> Iterator[Pages]:
+def pages(node: Guest) -> Pages:
     """Scrape both while no pod's counter moves: the kubelet looks only each 10 to 15 s."""
-    address = node.run("crictl inspectp $(crictl pods --name besteffort -q) | jq -r .status.network.ip")
+    address = node.run(
+        "crictl inspectp $(crictl pods --name besteffort -q) | jq -r .status.network.ip"
+    )
     node.run(f"for _ in $(seq 20); do curl -sS -m 20 http://{address}:8080/; done")
     with exporter.served(node, *_CADVISOR):
         exporter.page(node, "/metrics/cadvisor")
@@ -163,7 +168,7 @@ def pages(node: Guest) -> Iterator[Pages]:
             own = samples(exporter.once(node, "--format", "prom"))
         finally:
             node.run(f"echo 0 >{_FREEZE}")
-    yield Pages(theirs, before, after, resource, own, summary)
+    return Pages(theirs, before, after, resource, own, summary)
 
 
 def _collected_after(node: Guest, second: int) -> str:
@@ -203,7 +208,9 @@ def test_the_kubelets_cadvisor(pages: Pages) -> None:
     theirs = _table(samples(pages.theirs))
     before, after = _table(pages.before), _table(pages.after)
     served = {name for name, _ in after}
-    missing, unequal, equal = [], [], 0
+    missing: list[object] = []
+    unequal: list[object] = []
+    equal = 0
     for (name, labels), value in theirs.items():
         path = dict(labels).get("id")
         if path is None or name not in served:

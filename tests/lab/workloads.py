@@ -95,11 +95,16 @@ WORKLOADS = (
     Workload("d-net", "docker", "--network=host"),
     Workload("d-pid", "docker", "--pid=container:d-cpu"),
     Workload(
-        "d-parent", "docker", "--cgroup-parent lab-parent.slice --memory 32m --cgroupns=host",
+        "d-parent",
+        "docker",
+        "--cgroup-parent lab-parent.slice --memory 32m --cgroupns=host",
         limits={"memory_max_bytes": 32 * MIB},
     ),
     Workload(
-        "d-oom", "docker", "--memory 24m --memory-swap 24m", EATS,
+        "d-oom",
+        "docker",
+        "--memory 24m --memory-swap 24m",
+        EATS,
         {"memory_max_bytes": 24 * MIB},
     ),
     Workload(
@@ -114,9 +119,7 @@ WORKLOADS = (
             f"io_limit_read_bytes_per_second{{{DEVICE}}}": MIB,
         },
     ),
-    Workload(
-        "p-pod", "podman", "--pod labpod --memory 32m", limits={"memory_max_bytes": 32 * MIB}
-    ),
+    Workload("p-pod", "podman", "--pod labpod --memory 32m", limits={"memory_max_bytes": 32 * MIB}),
     Workload("p-net", "podman", "--network=host"),
     Workload(
         "r-less",
@@ -197,19 +200,26 @@ class Started:
     id: str
     pid: int
 
-def _wanted(guest: Guest) -> list[Workload]:
-    return [each for each in WORKLOADS if guest.hierarchy in each.on]
+
+def _wanted(hierarchy: str) -> list[Workload]:
+    return [each for each in WORKLOADS if hierarchy in each.on]
+
+
+def commands(hierarchy: str) -> list[str]:
+    """Command lines that start all that can be started on such a guest."""
+    containers = [each.start() for each in _wanted(hierarchy)]
+    return [_POD, *containers, *(each.start() for each in SERVICES)]
 
 
 def start(guest: Guest) -> None:
-    """Start all that can be started on this guest."""
-    lines = [_POD, *(each.start() for each in _wanted(guest)), *(each.start() for each in SERVICES)]
-    guest.run("set -e\n" + "\n".join(f"( {line} ) >/dev/null" for line in lines), timeout=400)
+    """Start it all."""
+    lines = [f"( {line} ) >/dev/null" for line in commands(guest.hierarchy)]
+    guest.run("set -e\n" + "\n".join(lines), timeout=500)
 
 
 def find(guest: Guest) -> dict[str, Started]:
     """ID and PID of each by name, from the client that started it."""
-    wanted = _wanted(guest)
+    wanted = _wanted(guest.hierarchy)
     said = guest.run("\n".join(f"( {each.inspect()} )" for each in wanted)).splitlines()
     assert len(said) == len(wanted), said
     found = {}

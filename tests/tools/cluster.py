@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.tools import programs
 
+
 def missing() -> list[str]:
     """Programs that are not on this machine."""
     needed = ["etcd", "openssl"]

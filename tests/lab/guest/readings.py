@@ -9,10 +9,9 @@ line of cgexporter.
 import json
 import sys
 import time
-from pathlib import Path
 
 sys.path.insert(0, "/lab")
-import reading
+import reading  # type: ignore[import-not-found]
 
 
 def freeze(pid: int, wanted: bool) -> None:
@@ -21,15 +20,15 @@ def freeze(pid: int, wanted: bool) -> None:
     legacy = where.get("freezer")
     if legacy is not None:
         file, said = legacy / "freezer.state", ("THAWED", "FROZEN")[wanted]
-        done = lambda: file.read_text().strip() == said  # noqa: E731
+        state, shown = file, said
     else:
         file, said = where[""] / "cgroup.freeze", str(int(wanted))
-        done = lambda: f"frozen {said}" in (where[""] / "cgroup.events").read_text()  # noqa: E731
+        state, shown = where[""] / "cgroup.events", f"frozen {said}"
     file.write_text(said)
     deadline = time.monotonic() + 30
-    while not done():
+    while shown not in state.read_text():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"PID {pid} is not {said}: {Path(file).read_text()}")
+            raise TimeoutError(f"PID {pid}: {state} is not {shown}")
         time.sleep(0.05)
 
 
