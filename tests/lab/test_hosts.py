@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.reading import Numbers
 from tests.integration.seen import CONTAINER, Sample, samples
-from tests.lab import exporter, workloads
+from tests.lab import beside, exporter, workloads
 from tests.lab.conftest import start
 from tests.lab.machine import HIERARCHIES, Guest
 from tests.lab.states import SCRIPTS
@@ -82,14 +82,17 @@ def host(
         yield Host(guest, started, page)
 
 
-def _numbers(lines: list[Sample], label: str) -> dict[str, Numbers]:
-    """Numbers of each container or cgroup, by its `id` or `cgroup` label."""
+def _numbers(
+    lines: list[Sample], label: str, others: tuple[str, ...] = _NO_NUMBERS
+) -> dict[str, Numbers]:
+    """Numbers of each container or cgroup, by its `id` or `cgroup` label, without some."""
     prefix = CONTAINER if label == "id" else "cgexporter_cgroup_"
     found: dict[str, Numbers] = {}
     for name, labels, value in lines:
         key = name.removeprefix(prefix).removesuffix("_total")
-        if name.startswith(prefix) and not (key.startswith(_NO_NUMBERS) or key.endswith("info")):
-            key += f"{{{labels['device']}}}" if "device" in labels else ""
+        if name.startswith(prefix) and not (key.startswith(others) or key.endswith("info")):
+            for name_of in ("device", "interface"):
+                key += f"{{{labels[name_of]}}}" if name_of in labels else ""
             numbers = found.setdefault(labels[label], {})
             assert key not in numbers, "no series appears twice"
             numbers[key] = value
@@ -305,3 +308,24 @@ def test_nobody_sees_every_cgroup_metric(frozen: Host) -> None:
     assert {key for key in nobody if "session-" not in key[1]} == mine
     names = {key[0] for key in mine}
     assert len(names) > 100
+
+
+def test_engines_say_the_same(frozen: Host) -> None:
+    """`docker stats`, `docker inspect` and `podman stats` give our numbers, and we theirs."""
+    engines = {
+        each.workload.name: each.workload.client
+        for each in frozen.started.values()
+        if each.workload.client in ("docker", "podman")
+    }
+    keys = {each.workload.name: key for key, each in frozen.by_id.items()}
+    unequal: list[str] = []
+    for _ in range(_ATTEMPTS):  # the kernel may still write back or reclaim meanwhile
+        said = beside.ask(frozen.guest, engines)
+        text = exporter.once(frozen.guest, "--format", "prom", *_MORE)
+        numbers = _numbers(samples(text), "id", ("interface_", "namespace_", "root_uid"))
+        ours = {name: numbers[keys[name]] for name in engines}
+        equal, unequal = beside.differences(said, ours)
+        if not unequal:
+            assert equal > 60
+            return
+    pytest.fail("\n".join(unequal))

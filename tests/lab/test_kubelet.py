@@ -233,3 +233,37 @@ def test_the_kubelets_cadvisor(pages: Pages) -> None:
     assert not missing
     assert not unequal
     assert equal > 500
+
+
+# The kubelet's /metrics/resource, which autoscalers and `kubectl top` read → ours.
+RESOURCE: Mapping[str, str] = {
+    "container_cpu_usage_seconds_total": "cgexporter_container_cpu_usage_seconds_total",
+    "container_memory_working_set_bytes": "cgexporter_container_memory_working_set_bytes",
+    "pod_cpu_usage_seconds_total": "cgexporter_pod_cpu_usage_seconds_total",
+    "pod_memory_working_set_bytes": "cgexporter_pod_memory_working_set_bytes",
+}
+
+
+def test_the_kubelets_resource(pages: Pages) -> None:
+    """What `kubectl top` shows of pods and containers is what we say, under the same names."""
+    compared = 0
+    for name, labels, value in pages.resource:
+        if name in RESOURCE:
+            (mine,) = _of(pages.own, RESOURCE[name], **labels)
+            assert mine.value == value, (name, labels)
+            compared += 1
+    containers = sum(len(pod.containers) for pod in PODS)
+    assert compared == 2 * (containers + len(PODS))
+
+
+def test_the_kubelets_network(pages: Pages) -> None:
+    """Network bytes of pods are those of the kubelet's summary."""
+    theirs = {pod["podRef"]["name"]: pod.get("network", {}) for pod in pages.summary["pods"]}
+    ours = _of(pages.own, "cgexporter_pod_network_receive_bytes_total", interface="eth0")
+    assert len(ours) == len(PODS) - 1
+    for sample in ours:
+        (interface,) = (
+            each for each in theirs[sample.labels["pod"]]["interfaces"] if each["name"] == "eth0"
+        )
+        # The bridge sends to each of its ports now and then, frozen pod or not.
+        assert 0 < interface["rxBytes"] <= sample.value <= interface["rxBytes"] + 2000
