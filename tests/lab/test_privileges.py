@@ -64,14 +64,14 @@ def row(guest: Guest, rights: str, prefix: str) -> list[str]:
         if s.name == f"{CONTAINER}namespace_shared"
         and (s.labels["kind"], s.labels["with"]) == ("net", "host")
     }
-    bridges = {s.labels["bridge"] for s in lines if s.name.endswith("_interface_info")}
+    bridges = {s.labels.get("bridge", "") for s in lines if s.name.endswith("_interface_info")}
     kinds = [s.labels["kind"] for s in lines if s.name == "cgexporter_node_namespaces"]
     return [
         rights,
         *map(str, (len(infos), sum("container" in each for each in infos))),
         *map(str, (sum("image" in each for each in infos), sum("pod" in each for each in pods))),
         *map(str, (len(families), len(counted), len(shared))),
-        ", ".join(f"`{name}`" for name in sorted(bridges)) or "-",
+        ", ".join(f"`{name}`" for name in sorted(bridges - {""})) or "-",
         "all" if len(kinds) == 8 else ", ".join(sorted(kinds)),
     ]
 
