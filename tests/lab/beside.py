@@ -123,8 +123,8 @@ ROWS = (
         lambda stats: stats["cpu"] / NANO,
     ),
     Compared(
-        *("memory", _PODMAN, "MemUsage", "memory_current_bytes", lambda stats: stats["memory"]),
-        "with the page cache: Docker and the kubelet leave inactive file pages out",
+        *("memory", _PODMAN, "MemUsage", "memory_anon_bytes", lambda stats: stats["memory"]),
+        "anonymous memory alone on v2: neither page cache nor what the kernel holds for it",
     ),
     Compared(
         *("tasks", _PODMAN, "PIDs", "pids_current", lambda stats: stats["pids"]),

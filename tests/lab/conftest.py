@@ -32,7 +32,9 @@ def _unavailable() -> str | None:
     if absent := [program for program in build.TOOLS if shutil.which(program) is None]:
         packages = sorted({build.TOOLS[program] for program in absent})
         return f"{', '.join(absent)} not installed (Debian packages {', '.join(packages)})"
-    if absent := [n for n, there, _ in steps() if not there and os.environ["CGEXPORTER_LAB"] == "1"]:
+    if absent := [
+        n for n, there, _ in steps() if not there and os.environ["CGEXPORTER_LAB"] == "1"
+    ]:
         return f"not built: {', '.join(absent)}: python3 dev.py lab-build"
     return None
 

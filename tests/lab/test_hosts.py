@@ -33,7 +33,9 @@ _NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-al
 _NO_NUMBERS = ("interface_", "namespace_", "network_", "root_uid")
 # What no file of the cgroup alone says.
 _NOT_READ = ("effective_", "io_limit_")
-_ATTEMPTS = 20
+# crun sets Podman's limits on the cgroup below the container's: test_limits compares them.
+_INNER = ("_limit_cores", "_max_bytes", "_weight", "_period_seconds", "pids_max", "_high_bytes")
+_ATTEMPTS = 10
 # A frozen cgroup's memory may still be reclaimed or written back by the kernel for others.
 _MUST_HAVE_MOVED = {
     "d-cpu": ("cpu_throttled_periods", "cpu_throttled_seconds", "pressure_cpu_waiting_seconds"),
@@ -271,6 +273,8 @@ def test_counters_are_the_kernels(frozen: Host) -> None:
                 if not name.startswith(_NOT_READ)
             }
             compared = kernel.keys() & mine.keys()
+            if left[pid].workload.runtime == "podman" and frozen.guest.hierarchy == "v2":
+                compared = {name for name in compared if not name.endswith(_INNER)}
             assert len(compared) > 25
             unequal = {n: (kernel[n], mine[n]) for n in compared if kernel[n] != mine[n]}
             name = left[pid].workload.name
