@@ -33,8 +33,18 @@ _NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-al
 _NO_NUMBERS = ("interface_", "namespace_", "network_", "root_uid")
 # What no file of the cgroup alone says.
 _NOT_READ = ("effective_", "io_limit_")
-# crun sets Podman's limits on the cgroup below the container's: test_limits compares them.
-_INNER = ("_limit_cores", "_max_bytes", "_weight", "_period_seconds", "pids_max", "_high_bytes")
+# crun sets Podman's limits, and so what counts them, on the cgroup below: test_limits has them.
+_INNER = (
+    "cpu_periods",
+    "cpu_throttled_periods",
+    "cpu_throttled_seconds",
+    "_limit_cores",
+    "_max_bytes",
+    "_weight",
+    "_period_seconds",
+    "pids_max",
+    "_high_bytes",
+)
 _ATTEMPTS = 10
 # A frozen cgroup's memory may still be reclaimed or written back by the kernel for others.
 _MUST_HAVE_MOVED = {
