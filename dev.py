@@ -105,8 +105,6 @@ def test(arguments: list[str]) -> None:
     run(BIN / "ruff", "check", ".")
     run(BIN / "ruff", "format", "--check", ".")
     run(BIN / "mypy")
-    if os.environ.get("CI") == "true":
-        lab_build()
     run(BIN / "pytest", *arguments)
 
 
