@@ -64,7 +64,7 @@ def served(guest: Guest, *flags: str, properties: Sequence[str] = ()) -> Iterato
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
-                page(guest)
+                page(guest, "/-/healthy")
                 break
             except OSError:
                 if time.monotonic() > deadline:
