@@ -3,6 +3,8 @@
 
 python3 dev.py once [FLAGS]   the containers of this host, now
 python3 dev.py test [ARGS]    linters, types and all tests that this machine allows
+python3 dev.py lab [ARGS]     tests in virtual hosts of each kind, built first if need be
+python3 dev.py lab-build      build those hosts into ~/.cache/cgexporter (as root)
 python3 dev.py tools          Debian packages that some tests need (as root)
 python3 dev.py golden         write tests/golden anew
 python3 dev.py docs           write the printed parts of docs/ anew
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -46,8 +49,14 @@ TOOLS = {
     "systemd-analyze": "systemd",
     "systemd-nspawn": "systemd-container",
     "iptables": "iptables",
-    "mmdebstrap": "mmdebstrap",
     "shellcheck": "shellcheck",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "mmdebstrap": "mmdebstrap",
+    "mke2fs": "e2fsprogs",
+    "cpio": "cpio",
+    "modprobe": "kmod",
+    "ssh": "openssh-client",
 }
 
 
@@ -136,37 +145,71 @@ def zipapp(file: Path) -> None:
         )
 
 
+def lab_build() -> None:
+    """Build the virtual hosts of tests/lab: half an hour the first time, seconds afterwards."""
+    install("[dev]")
+    run(BIN / "python", "-m", "tests.lab.build")
+
+
+def lab(arguments: list[str]) -> None:
+    """Run the tests that need virtual hosts."""
+    lab_build()
+    run(BIN / "pytest", "tests/lab", *arguments, CGEXPORTER_LAB="1")
+
+
+def once(flags: list[str]) -> None:
+    """Print the containers of this host."""
+    install()
+    run(BIN / "cgexporter", "--once", *flags)
+
+
+def anew(option: str, *tests: str) -> None:
+    """Let tests write what they otherwise compare with."""
+    install("[dev]")
+    for files in tests:
+        run(BIN / "pytest", *files.split(), option)
+
+
+def module(name: str, flags: list[str]) -> None:
+    """Run a module of the checkout that is for development alone."""
+    install("[dev]")
+    run(BIN / "python", "-m", name, *flags)
+
+
+def documents() -> None:
+    """Write what is printed into docs/ and the chart."""
+    anew("--update-docs", "tests/contract", "tests/chart/test_generated.py")
+
+
+def lock() -> None:
+    """Lock the image's dependencies anew and list what is in it."""
+    anew("--update-docs", "tests/image/test_lock.py", "tests/image/test_image.py")
+
+
+# Name of a command, what it does with the words behind it.
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "once": once,
+    "test": test,
+    "tools": lambda _: tools(),
+    "golden": lambda _: anew("--update-golden", "tests/golden"),
+    "docs": lambda _: documents(),
+    "lock": lambda _: lock(),
+    "lab": lab,
+    "lab-build": lambda _: lab_build(),
+    "zipapp": lambda files: zipapp(
+        Path(files[0]).resolve() if files else ROOT / "dist/cgexporter.pyz"
+    ),
+    "dashboards": lambda flags: module("dashboards.source.write", flags),
+    "load": lambda flags: module("tests.tools.sickbay", flags),
+}
+
+
 def main() -> None:
     """Run one of the commands above."""
-    match sys.argv[1:]:
-        case ["once", *flags]:
-            install()
-            run(BIN / "cgexporter", "--once", *flags)
-        case ["test", *arguments]:
-            test(arguments)
-        case ["tools"]:
-            tools()
-        case ["golden"]:
-            install("[dev]")
-            run(BIN / "pytest", "tests/golden", "--update-golden")
-        case ["docs"]:
-            install("[dev]")
-            run(BIN / "pytest", "tests/contract", "--update-docs")
-            run(BIN / "pytest", "tests/chart/test_generated.py", "--update-docs")
-        case ["zipapp", *files]:
-            zipapp(Path(files[0]).resolve() if files else ROOT / "dist/cgexporter.pyz")
-        case ["lock"]:
-            install("[dev]")
-            for module in ("test_lock", "test_image"):
-                run(BIN / "pytest", f"tests/image/{module}.py", "--update-docs")
-        case ["dashboards", *flags]:
-            install("[dev]")
-            run(BIN / "python", "-m", "dashboards.source.write", *flags)
-        case ["load", *flags]:
-            install("[dev]")
-            run(BIN / "python", "-m", "tests.tools.sickbay", *flags)
-        case _:
-            sys.exit((__doc__ or "").strip())
+    name, *words = sys.argv[1:] or [""]
+    if name not in COMMANDS:
+        sys.exit((__doc__ or "").strip())
+    COMMANDS[name](words)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from cgexporter.correlate.sweep import Sweep
 from cgexporter.correlate.tiers import Tier, tiers
 from cgexporter.hierarchies import Hierarchies
 from cgexporter.kernel import Missing
-from cgexporter.model import SECTIONS, Cgroup, Snapshot, cpu, memory, tasks
+from cgexporter.model import SECTIONS, Cgroup, Snapshot, cpu, io_more, memory, tasks
 from cgexporter.model.namespaces import Inventory
 from cgexporter.model.network import NetworkNamespace, Networks
 
@@ -347,6 +347,8 @@ def _merge(outer: Cgroup, payload: Cgroup) -> Cgroup:
         changed["memory"] = memory.with_payload(outer.memory, payload.memory)
     if outer.pids and payload.pids:
         changed["pids"] = tasks.with_payload(outer.pids, payload.pids)
+    if payload.io_limits:
+        changed["io_limits"] = io_more.with_payload(outer.io_limits or (), payload.io_limits)
     return replace(outer, **changed)  # type: ignore[arg-type]
 
 

@@ -94,6 +94,23 @@ def limits_v1(
     )
 
 
+def with_payload(outer: IoLimits, payload: IoLimits) -> IoLimits:
+    """The limits of a container whose processes are in a cgroup below: the stricter of each."""
+    below = {each.device: each for each in payload}
+    merged = [_stricter(each, below.pop(each.device, None)) for each in outer]
+    return (*merged, *below.values())
+
+
+def _stricter(outer: DeviceLimits, payload: DeviceLimits | None) -> DeviceLimits:
+    if payload is None:
+        return outer
+    limits: dict[str, float | None] = {}
+    for name in DeviceLimits._fields[1:5]:
+        both = getattr(outer, name), getattr(payload, name)
+        limits[name] = min((limit for limit in both if limit is not None), default=None)
+    return outer._replace(**limits)  # type: ignore[arg-type]
+
+
 _Column = Mapping[str, int]
 
 

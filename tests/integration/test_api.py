@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.tools.cluster import Cluster, cluster, kube_apiserver, missing
+from tests.tools.cluster import Cluster, cluster, missing
 from tests.tools.hosts import Host, hex_id
+from tests.tools.programs import build
 from tests.tools.served import Served, served
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -26,7 +27,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI must have it: {reason}")
         pytest.skip(reason)
-    kube_apiserver()
+    build("kube-apiserver")
     with cluster(tmp_path_factory.mktemp("cluster")) as made:
         for account in ("allowed", "refused"):
             (made.home / account).write_text(made.token(account))

@@ -1,11 +1,8 @@
-"""A real API server with etcd on loopback, for tests: no kubelet, no scheduler.
+"""A real API server with etcd on loopback, for tests: no kubelet, no scheduler."""
 
-kube-apiserver is built once from Go modules, by ``kube-apiserver/go.mod``, into a cache folder.
-"""
-
+import base64
 import contextlib
 import json
-import os
 import shutil
 import socket
 import ssl
@@ -13,44 +10,19 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-RECIPE = Path(__file__).parent / "kube-apiserver"
-VERSION = "1.35.4"
-# It says its version, which charts look at.
-PROGRAM = f"kube-apiserver-v{VERSION}"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cgexporter" / "tools"
-
-
-def kube_apiserver() -> Path:
-    """The program, built if it is not there yet: about a minute on two CPUs and 1 GB of cache."""
-    program = CACHE / PROGRAM
-    if not program.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        made = program.with_suffix(f".{os.getpid()}")
-        subprocess.run(
-            [
-                *("go", "build", "-trimpath", "-tags", "selinux,notest,grpcnotrace"),
-                *("-ldflags", f"-s -w -X k8s.io/component-base/version.gitVersion=v{VERSION}"),
-                *("-o", str(made), "k8s.io/kubernetes/cmd/kube-apiserver"),
-            ],
-            cwd=RECIPE,
-            env=os.environ | {"CGO_ENABLED": "0"},
-            check=True,
-        )
-        made.rename(program)
-    return program
+from tests.tools import programs
 
 
 def missing() -> list[str]:
     """Programs that are not on this machine."""
     needed = ["etcd", "openssl"]
-    if not (CACHE / PROGRAM).exists():
-        needed.append("go")
-    return [program for program in needed if shutil.which(program) is None]
+    absent = [program for program in needed if shutil.which(program) is None]
+    return absent + programs.missing("kube-apiserver")
 
 
 def free_port() -> int:
@@ -61,6 +33,9 @@ def free_port() -> int:
         return port
 
 
+_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
 @dataclass
 class Cluster:
     """An API server that can be stopped and started again."""
@@ -69,6 +44,11 @@ class Cluster:
     port: int = field(default_factory=free_port)
     etcd_port: int = field(default_factory=free_port)
     peer_port: int = field(default_factory=free_port)
+    # Of the API server: who may do what, and what a cluster without controllers cannot have.
+    flags: Sequence[str] = (
+        *("--authorization-mode", "RBAC"),
+        *("--disable-admission-plugins", "ServiceAccount"),
+    )
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -83,24 +63,51 @@ class Cluster:
 
     def prepare(self) -> None:
         """Make keys and certificates."""
-        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
         self._openssl(
-            "req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=ca"
+            "req", "-x509", *_KEY, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=ca"
         )
-        for name, subject, extension in (
-            ("server", "/CN=kube-apiserver", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
-            ("admin", "/O=system:masters/CN=admin", "extendedKeyUsage=clientAuth"),
-        ):
-            (self.home / f"{name}.ext").write_text(extension)
-            self._openssl(
-                *("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject)
-            )
-            self._openssl(
-                *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key"),
-                *("-CAcreateserial", "-out", f"{name}.crt", "-extfile", f"{name}.ext"),
-            )
+        server = "subjectAltName=IP:127.0.0.1,IP:10.96.0.1,DNS:localhost"
+        self.certify("server", "/CN=kube-apiserver", server)
+        self.certify("admin", "/O=system:masters/CN=admin")
         self._openssl("genrsa", "-out", "sa.key", "2048")
         self._openssl("rsa", "-in", "sa.key", "-pubout", "-out", "sa.pub")
+
+    def certify(
+        self, name: str, subject: str, extension: str = "extendedKeyUsage=clientAuth"
+    ) -> None:
+        """Make a key and a certificate for it: `name`.key and `name`.crt."""
+        (self.home / f"{name}.ext").write_text(extension)
+        self._openssl(
+            *("req", *_KEY, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject)
+        )
+        self._openssl(
+            *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key"),
+            *("-CAcreateserial", "-out", f"{name}.crt", "-extfile", f"{name}.ext"),
+        )
+
+    def kubeconfig(self, name: str, url: str = "") -> Path:
+        """Write a file for clients of the API server with the certificate `name`."""
+
+        def data(file: str) -> str:
+            return base64.b64encode((self.home / file).read_bytes()).decode()
+
+        target = self.home / f"{name}.kubeconfig"
+        server = {"server": url or self.url, "certificate-authority-data": data("ca.crt")}
+        user = {
+            "client-certificate-data": data(f"{name}.crt"),
+            "client-key-data": data(f"{name}.key"),
+        }
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "lab", "cluster": server}],
+            "users": [{"name": name, "user": user}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": name}}],
+            "current-context": "lab",
+        }
+        target.touch(0o600)
+        target.write_text(json.dumps(content))
+        return target
 
     def _openssl(self, *words: str) -> None:
         subprocess.run(["openssl", *words], cwd=self.home, check=True, capture_output=True)
@@ -108,7 +115,7 @@ class Cluster:
     def start_etcd(self) -> None:
         """Start etcd."""
         client, peer = (f"http://127.0.0.1:{port}" for port in (self.etcd_port, self.peer_port))
-        self._start(
+        self.run(
             *("etcd", "etcd", "--data-dir", "etcd", "--listen-client-urls", client),
             *("--advertise-client-urls", client, "--listen-peer-urls", peer),
             *("--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"),
@@ -116,13 +123,12 @@ class Cluster:
 
     def start(self) -> None:
         """Start the API server and wait until it is ready."""
-        self._start(
-            *("kube-apiserver", str(kube_apiserver())),
+        self.run(
+            *("kube-apiserver", str(programs.build("kube-apiserver"))),
             *("--etcd-servers", f"http://127.0.0.1:{self.etcd_port}"),
             *("--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1"),
             *("--secure-port", str(self.port), "--endpoint-reconciler-type", "none"),
-            *("--service-cluster-ip-range", "10.96.0.0/16", "--authorization-mode", "RBAC"),
-            *("--disable-admission-plugins", "ServiceAccount"),
+            *("--service-cluster-ip-range", "10.96.0.0/16", *self.flags),
             *("--client-ca-file", "ca.crt", "--tls-cert-file", "server.crt"),
             *("--tls-private-key-file", "server.key", "--cert-dir", "certs"),
             *("--service-account-issuer", "https://kubernetes.default.svc"),
@@ -140,7 +146,8 @@ class Cluster:
             else:
                 return
 
-    def _start(self, name: str, *command: str) -> None:
+    def run(self, name: str, *command: str) -> None:
+        """Run one more program until all are stopped."""
         with (self.home / f"{name}.log").open("ab") as output:
             self._processes[name] = subprocess.Popen(
                 command, cwd=self.home, stdout=output, stderr=output

@@ -12,6 +12,7 @@ from cgexporter.correlate.identity import Correlator, View, owns_below, rank
 from cgexporter.hierarchies import Hierarchies, Hierarchy, find
 from cgexporter.model import Cgroup, Mode, Snapshot
 from cgexporter.model.cpu import Cpu
+from cgexporter.model.io_more import DeviceLimits
 from cgexporter.model.memory import Memory
 from cgexporter.model.tasks import Core, Pids
 from cgexporter.scan import Scanner
@@ -740,6 +741,25 @@ def test_nothing_is_left_of_other_trees(before: set[str], now: set[str]) -> None
     taken = snapshot(closed(now))
     expected = Correlator(NOWHERE).correlate(taken)
     assert correlator.correlate(taken) == expected
+
+
+def test_merging_io_limits() -> None:
+    """Podman's I/O limits are on the cgroup below the container's; the stricter of both acts."""
+    inner = f"{PODMAN}/container"
+    taken = snapshot(closed([inner]))
+    inf = float("inf")
+    outer = replace(
+        taken.cgroups[PODMAN], io_limits=(DeviceLimits("8:0", inf, 5.0, inf, inf, 100),)
+    )
+    limits = (DeviceLimits("8:0", 1.0, 9.0, inf, None), DeviceLimits("8:16", 2.0, inf, inf, inf))
+    payload = replace(taken.cgroups[inner], io_limits=limits)
+    for above, expected in (
+        (outer, (DeviceLimits("8:0", 1.0, 5.0, inf, inf, 100), limits[1])),
+        (taken.cgroups[PODMAN], limits),
+    ):
+        cgroups = {**taken.cgroups, PODMAN: above, inner: payload}
+        (container,) = Correlator(NOWHERE).correlate(replace(taken, cgroups=cgroups)).containers
+        assert container.cgroup.io_limits == expected
 
 
 def test_merging_keeps_the_outer_sections() -> None:

@@ -1,4 +1,4 @@
-module cgexporter.invalid/kube-apiserver
+module cgexporter.invalid/kubernetes
 
 go 1.25.0
 

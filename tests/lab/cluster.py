@@ -1,0 +1,125 @@
+"""A whole cluster of one node: the control plane here on loopback, the kubelet in a guest.
+
+The kubelet reaches the API server, and the API server the kubelet, through ssh. The node is called
+127.0.0.1, by which the API server then asks for logs and the like. There is neither kube-proxy nor
+DNS: pods reach each other by address, and no service.
+"""
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab import container_image
+from tests.lab.machine import Guest
+from tests.lab.states import SCRIPTS, STATES
+from tests.tools import programs
+from tests.tools.cluster import Cluster
+
+NODE = "127.0.0.1"
+_API_PORT, _KUBELET_PORT = 6443, 10250  # as the guest sees them
+_PATIENCE_SECONDS = 240.0
+_FLAGS = (
+    *("--authorization-mode", "Node,RBAC", "--allow-privileged=true"),
+    *("--kubelet-client-certificate", "admin.crt", "--kubelet-client-key", "admin.key"),
+    *("--kubelet-preferred-address-types", "Hostname"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """A cluster whose node is ready."""
+
+    cluster: Cluster
+    guest: Guest
+
+    @property
+    def kubeconfig(self) -> Path:
+        """For kubectl, helm and the like, as an administrator."""
+        return self.cluster.home / "admin.kubeconfig"
+
+    def kubectl(self, *words: str, stdin: str = "") -> str:
+        """Run kubectl; what it prints.
+
+        Raises:
+            CalledProcessError: it failed.
+        """
+        done = subprocess.run(
+            [str(programs.build("kubectl")), *words],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"KUBECONFIG": str(self.kubeconfig)},
+            timeout=300,
+        )
+        if done.returncode:
+            raise RuntimeError(f"kubectl {' '.join(words)}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def import_image(self, archive: Path) -> None:
+        """Give the node an image: an archive as `docker save` writes it."""
+        self.guest.put([archive], "/lab")
+        self.guest.run(f"ctr -n k8s.io images import --local /lab/{archive.name}")
+
+
+@contextlib.contextmanager
+def cluster(home: Path) -> Iterator[Lab]:
+    """A cluster for the time of a `with` block: half a minute to its node being ready."""
+    made = Cluster(home, flags=_FLAGS)
+    guest = STATES["kubelet"].guest(home / "guest")
+    with contextlib.ExitStack() as stack:
+        stack.callback(guest.stop)
+        stack.callback(made.close)
+        made.prepare()
+        made.certify("manager", "/CN=system:kube-controller-manager")
+        made.certify("scheduler", "/CN=system:kube-scheduler")
+        made.certify("node", f"/O=system:nodes/CN=system:node:{NODE}")
+        made.kubeconfig("admin")
+        made.start_etcd()
+        made.start()
+        _start_controllers(made)
+        guest.start()
+        container_image.write(home / "lab.tar")
+        node = made.kubeconfig("node", f"https://127.0.0.1:{_API_PORT}")
+        guest.put([home / "lab.tar", node, made.ca_file], "/lab")
+        stack.enter_context(
+            guest.tunnel(
+                *("-R", f"127.0.0.1:{_API_PORT}:127.0.0.1:{made.port}"),
+                *("-L", f"127.0.0.1:{_KUBELET_PORT}:127.0.0.1:{_KUBELET_PORT}"),
+            )
+        )
+        guest.script(SCRIPTS / "kubelet.sh", NODE, f"/lab/{node.name}", timeout=600)
+        lab = Lab(made, guest)
+        _wait_until_ready(lab)
+        yield lab
+
+
+def _start_controllers(made: Cluster) -> None:
+    manager, scheduler = made.kubeconfig("manager"), made.kubeconfig("scheduler")
+    made.run(
+        *("kube-controller-manager", str(programs.build("kube-controller-manager"))),
+        *("--kubeconfig", str(manager), "--bind-address", "127.0.0.1", "--secure-port", "0"),
+        *("--leader-elect=false", "--use-service-account-credentials"),
+        *("--service-account-private-key-file", "sa.key", "--root-ca-file", "ca.crt"),
+        *("--node-monitor-grace-period", "120s"),
+    )
+    made.run(
+        *("kube-scheduler", str(programs.build("kube-scheduler"))),
+        *("--kubeconfig", str(scheduler), "--bind-address", "127.0.0.1", "--secure-port", "0"),
+        "--leader-elect=false",
+    )
+
+
+def _wait_until_ready(lab: Lab) -> None:
+    ready = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        with contextlib.suppress(RuntimeError):  # the node is not there yet
+            if lab.kubectl("get", "node", NODE, "-o", ready) == "True":
+                return
+        assert time.monotonic() < deadline, lab.guest.run("journalctl -u kubelet | tail -30")
+        time.sleep(0.5)

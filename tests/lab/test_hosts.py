@@ -1,0 +1,345 @@
+"""Hosts of each kind: every container is found, with the limits that were asked for.
+
+Containers are frozen for the comparison of counters, so that what the kernel counts stands still
+and must be equal to the last digit.
+"""
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.reading import Numbers
+from tests.integration.seen import CONTAINER, Sample, samples
+from tests.lab import beside, exporter, workloads
+from tests.lab.conftest import start
+from tests.lab.machine import HIERARCHIES, Guest
+from tests.lab.states import SCRIPTS
+from tests.lab.workloads import SERVICES, Started
+
+# Collectors that are off by default and whose files the independent reading reads.
+_MORE = tuple(
+    f"--collector.{name}"
+    for name in (
+        *("io_limits", "cpu_policy", "cpuset_requested", "memory_protection", "pids_peak"),
+        *("memory_events_local", "memory_kernel", "memory_failures", "memory_swap", "cgroup"),
+    )
+)
+_NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all"
+# What is no number of a cgroup.
+_NO_NUMBERS = ("interface_", "namespace_", "network_", "root_uid")
+# What no file of the cgroup alone says.
+_NOT_READ = ("effective_", "io_limit_")
+# crun sets Podman's limits, and so what counts them, on the cgroup below: test_limits has them.
+_INNER = (
+    "cpu_periods",
+    "cpu_throttled_periods",
+    "cpu_throttled_seconds",
+    "_limit_cores",
+    "_max_bytes",
+    "_weight",
+    "_period_seconds",
+    "pids_max",
+    "_high_bytes",
+)
+_ATTEMPTS = 10
+# A frozen cgroup's memory may still be reclaimed or written back by the kernel for others.
+_MUST_HAVE_MOVED = {
+    "d-cpu": ("cpu_throttled_periods", "cpu_throttled_seconds", "pressure_cpu_waiting_seconds"),
+    "d-oom": ("memory_events_oom_kill", "memory_page_faults"),
+    "d-io": ("io_read_bytes{vdb}", "io_written_bytes{vdb}", "pressure_io_waiting_seconds"),
+    "p-cpu": ("cpu_throttled_periods", "pids_current"),
+    "c-fs": ("cpu_throttled_periods", "cpu_usage_seconds"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A guest, what runs in it, and what was seen of it."""
+
+    guest: Guest
+    started: Mapping[str, Started]
+    page: list[Sample]
+
+    @property
+    def by_id(self) -> dict[str, Started]:
+        """Containers by their `id` label."""
+        found = {}
+        for each in self.started.values():
+            (info,) = self.infos(each)
+            found[info["id"]] = each
+        return found
+
+    def infos(self, container: Started) -> list[Mapping[str, str]]:
+        """Labels of the info samples of one container, of which there shall be one."""
+        full = f"{container.workload.runtime}://{container.id}"
+        named = [s.labels for s in self.page if s.name == f"{CONTAINER}info"]
+        return [labels for labels in named if labels["container_id"] == full]
+
+
+@pytest.fixture(scope="module", params=list(HIERARCHIES))
+def host(
+    request: pytest.FixtureRequest, wheels: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Host]:
+    """A host of one kind, with all its containers, seen as root by a service."""
+    name: str = request.param
+    for guest in start(name, tmp_path_factory.mktemp(name), wheels):
+        started = workloads.find(guest)
+        with exporter.served(guest, *_MORE):
+            exporter.page(guest)  # names are told from the second scan on
+            page = samples(exporter.page(guest))
+        yield Host(guest, started, page)
+
+
+def _numbers(
+    lines: list[Sample], label: str, others: tuple[str, ...] = _NO_NUMBERS
+) -> dict[str, Numbers]:
+    """Numbers of each container or cgroup, by its `id` or `cgroup` label, without some."""
+    prefix = CONTAINER if label == "id" else "cgexporter_cgroup_"
+    found: dict[str, Numbers] = {}
+    for name, labels, value in lines:
+        key = name.removeprefix(prefix).removesuffix("_total")
+        if name.startswith(prefix) and not (key.startswith(others) or key.endswith("info")):
+            for name_of in ("device", "interface"):
+                key += f"{{{labels[name_of]}}}" if name_of in labels else ""
+            numbers = found.setdefault(labels[label], {})
+            assert key not in numbers, "no series appears twice"
+            numbers[key] = value
+    return found
+
+
+def test_the_kind_of_host(host: Host) -> None:
+    """It is recognised."""
+    (info,) = (s.labels for s in host.page if s.name == "cgexporter_host_info")
+    kinds = {"v2": "unified", "hybrid": "hybrid", "v1": "legacy"}
+    assert info["cgroup_mode"] == kinds[host.guest.hierarchy]
+
+
+def test_each_container_once(host: Host) -> None:
+    """Every container is there, once, with its runtime, ID and name, and nothing else is."""
+    for container in host.started.values():
+        infos = host.infos(container)
+        assert len(infos) == 1, container.workload.name
+        assert infos[0]["runtime"] == container.workload.runtime
+        assert infos[0]["container"] == container.workload.name
+        if container.workload.client != "containerd":  # ctr leaves no file that says it
+            assert infos[0]["image"].endswith("lab:1")
+    others = {s.labels["id"] for s in host.page if s.name == f"{CONTAINER}info"} - {*host.by_id}
+    infra = host.guest.run("podman pod inspect labpod -f '{{.InfraContainerID}}'")
+    assert others == {infra[:12]}
+
+
+def test_pod_of_podman(host: Host) -> None:
+    """A container in a pod of Podman has the pod's ID."""
+    pod = host.guest.run("podman pod inspect labpod -f '{{.ID}}'")
+    (info,) = host.infos(host.started["p-pod"])
+    assert info["pod_uid"] == pod
+    assert pod in {s.labels.get("uid") for s in host.page if s.name == "cgexporter_pod_info"}
+
+
+@pytest.mark.parametrize("name", [each.name for each in workloads.WORKLOADS])
+def test_limits(host: Host, name: str) -> None:
+    """Every enforced limit is what was asked for, and what was not asked for is no limit."""
+    container = host.started.get(name)
+    if container is None:
+        pytest.skip("users are not delegated cgroups on v1: no container of theirs has one")
+    numbers = _numbers(host.page, "id")
+    (info,) = host.infos(container)
+    ours, asked = numbers[info["id"]], container.workload.limits
+    for limit, value in asked.items():
+        assert ours[limit] == value, limit
+    for limit in ("cpu_limit_cores", "memory_max_bytes"):
+        assert limit in asked or ours[limit] == math.inf, limit
+    for limit in (key for key in ours if key.startswith("io_limit_")):
+        assert limit in asked or ours[limit] == math.inf, limit
+
+
+def test_limits_of_services(host: Host) -> None:
+    """A service's limits are those of its unit."""
+    numbers = _numbers(host.page, "cgroup")
+    for service in SERVICES:
+        for limit, value in service.limits.items():
+            assert numbers[service.cgroup][limit] == value, (service.name, limit)
+
+
+def test_one_cpu(host: Host) -> None:
+    """A container that may use one CPU has one to use, and its cpuset is why."""
+    (info,) = host.infos(host.started["d-set"])
+    (limits,) = (
+        s.labels
+        for s in host.page
+        if s.name == f"{CONTAINER}limits_info" and s.labels["id"] == info["id"]
+    )
+    assert limits["cpu"] == "cpuset"
+
+
+def test_namespaces(host: Host) -> None:
+    """Who shares the host's network or another's PID namespace is told."""
+    shared = {
+        (s.labels["id"], s.labels["kind"]): s.labels["with"]
+        for s in host.page
+        if s.name == f"{CONTAINER}namespace_shared"
+    }
+    ids = {each.workload.name: key for key, each in host.by_id.items()}
+    for name in ("d-net", "p-net"):
+        assert shared[ids[name], "net"] == "host"
+    assert shared[ids["d-pid"], "pid"] == "container"
+    assert shared[ids["p-pod"], "net"] == "pod"
+    assert (ids["d-web"], "net") not in shared
+
+
+def test_bridges(host: Host) -> None:
+    """A container on a bridge shows its host-side interface, as the host's own list has it."""
+    links = host.guest.json("ip -json -details link show type veth")
+    masters = {link["ifname"]: link.get("master") for link in links}
+    found = [s.labels for s in host.page if s.name == f"{CONTAINER}interface_info"]
+    assert {labels["bridge"] for labels in found} == {"docker0", "cni-podman0"}
+    assert len(found) > 5
+    for labels in found:
+        assert masters[labels["host_interface"]] == labels["bridge"]
+
+
+def test_networks_without_privilege(host: Host) -> None:
+    """Uid 65534 tells the host's network from others, and counts those."""
+    text = exporter.once(host.guest, "--format", "prom", prefix=_NOBODY)
+    ids = {each.workload.name: key for key, each in host.by_id.items()}
+    lines = samples(text)
+    shared = {
+        s.labels["id"]
+        for s in lines
+        if s.name == f"{CONTAINER}namespace_shared"
+        and s.labels["kind"] == "net"
+        and s.labels["with"] == "host"
+    }
+    assert {ids["d-net"], ids["p-net"]} <= shared
+    counted = {s.labels["id"] for s in lines if s.name.startswith(f"{CONTAINER}network_receive")}
+    assert ids["d-web"] in counted
+    assert ids["d-net"] not in counted
+
+
+def test_traffic(host: Host) -> None:
+    """What a container sends is counted as its own interface counts it."""
+    web = host.started["d-web"]
+    address = host.guest.run("docker inspect -f '{{.NetworkSettings.IPAddress}}' d-web")
+    host.guest.run(
+        f"for _ in 1 2 3 4 5; do curl -sS -m 20 http://{shlex.quote(address)}:8080/; done"
+    )
+    link = f"nsenter -t {web.pid} -n ip -json -statistics link show eth0"
+    (before,) = host.guest.json(link)
+    text = exporter.once(host.guest, "--format", "prom")
+    (after,) = host.guest.json(link)
+    key = {each.workload.name: key for key, each in host.by_id.items()}["d-web"]
+    ours = {
+        s.name.removeprefix(f"{CONTAINER}network_"): s.value
+        for s in samples(text)
+        if s.name.startswith(f"{CONTAINER}network_") and s.labels["id"] == key
+    }
+    for direction, name in (("rx", "receive"), ("tx", "transmit")):
+        for unit in ("bytes", "packets"):
+            low, high = (each["stats64"][direction][unit] for each in (before, after))
+            assert 0 < low <= ours[f"{name}_{unit}_total"] <= high
+
+
+@pytest.fixture(scope="module")
+def frozen(host: Host) -> Iterator[Host]:
+    """The same host with all containers frozen."""
+    pids = " ".join(str(each.pid) for each in host.started.values())
+    host.guest.put([SCRIPTS / "readings.py"], "/lab")
+    host.guest.run(f"python3 /lab/readings.py freeze {pids}")
+    yield host
+    host.guest.run(f"python3 /lab/readings.py thaw {pids}")
+
+
+def _read(host: Host) -> dict[int, Numbers]:
+    pids = " ".join(str(each.pid) for each in host.started.values())
+    found = host.guest.json(f"python3 /lab/readings.py read {pids}")
+    return {int(pid): numbers for pid, numbers in found.items()}
+
+
+def test_counters_are_the_kernels(frozen: Host) -> None:
+    """All that is published of a container is what the kernel's files say.
+
+    Throttling, OOM kills, I/O, pressure and pids have all moved, so that nothing is equal for
+    being 0.
+    """
+    flags = " ".join(_MORE)
+    prom = f"/opt/cgexporter/bin/cgexporter --once --format prom {flags}"
+    ours: dict[str, Numbers] = {}
+    left = {each.pid: each for each in frozen.started.values()}
+    keys = {each.pid: key for key, each in frozen.by_id.items()}
+    differences: dict[str, object] = {}
+    for _ in range(_ATTEMPTS):
+        before = _read(frozen)
+        ours = _numbers(samples(frozen.guest.run(prom)), "id")
+        after = _read(frozen)
+        for pid in [pid for pid in left if before[pid] == after[pid]]:
+            kernel = before[pid]
+            mine = {
+                name: value
+                for name, value in ours[keys[pid]].items()
+                if not name.startswith(_NOT_READ)
+            }
+            compared = kernel.keys() & mine.keys()
+            if left[pid].workload.runtime == "podman" and frozen.guest.hierarchy == "v2":
+                compared = {name for name in compared if not name.endswith(_INNER)}
+            assert len(compared) > 25
+            unequal = {n: (kernel[n], mine[n]) for n in compared if kernel[n] != mine[n]}
+            name = left[pid].workload.name
+            if unequal:
+                differences[name] = unequal
+                continue
+            for moved in _MUST_HAVE_MOVED.get(name, ()):
+                assert mine.get(moved, 1.0 if "pressure" in moved else 0.0) > 0, (name, moved)
+            differences.pop(name, None)
+            del left[pid]
+        if not left:
+            return
+    pytest.fail(f"{[each.workload.name for each in left.values()]} differ or move: {differences}")
+
+
+def test_nobody_sees_every_cgroup_metric(frozen: Host) -> None:
+    """Uid 65534 without a capability is served each cgroup metric that root is, with its value."""
+
+    def look(prefix: str) -> dict[tuple[str, ...], float]:
+        text = exporter.once(frozen.guest, "--format", "prom", *_MORE, prefix=prefix)
+        found = {}
+        for name, labels, value in samples(text):
+            level = name.split("_")[1]
+            rest = name.removeprefix(f"cgexporter_{level}_")
+            if level in ("container", "pod", "cgroup") and not (
+                rest.startswith(_NO_NUMBERS) or rest.endswith("_info")
+            ):
+                key = [labels[k] for k in ("id", "uid", "cgroup", "device") if k in labels]
+                found[name, *key] = value
+        return found
+
+    root, nobody = look(""), look(_NOBODY)
+    # Sessions of those who look come and go.
+    mine = {key for key in root if "session-" not in key[1]}
+    assert {key for key in nobody if "session-" not in key[1]} == mine
+    names = {key[0] for key in mine}
+    assert len(names) > 100
+
+
+def test_engines_say_the_same(frozen: Host) -> None:
+    """`docker stats`, `docker inspect` and `podman stats` give our numbers, and we theirs."""
+    engines = {
+        each.workload.name: each.workload.client
+        for each in frozen.started.values()
+        if each.workload.client in ("docker", "podman")
+    }
+    keys = {each.workload.name: key for key, each in frozen.by_id.items()}
+    unequal: list[str] = []
+    for _ in range(_ATTEMPTS):  # the kernel may still write back or reclaim meanwhile
+        said = beside.ask(frozen.guest, engines)
+        text = exporter.once(frozen.guest, "--format", "prom", *_MORE)
+        numbers = _numbers(samples(text), "id", ("interface_", "namespace_", "root_uid"))
+        ours = {name: numbers[keys[name]] for name in engines}
+        equal, unequal = beside.differences(said, ours)
+        if not unequal:
+            assert equal > 60
+            return
+    pytest.fail("\n".join(unequal))

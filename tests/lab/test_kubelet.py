@@ -1,0 +1,269 @@
+"""A node with a real kubelet: its pods without a privilege, and its own numbers beside ours."""
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.seen import CONTAINER, Sample, samples
+from tests.lab import exporter
+from tests.lab.conftest import start
+from tests.lab.machine import Guest
+from tests.lab.pods import PODS, Pod, PodContainer
+
+_CADVISOR = ("--metrics.names=cadvisor", "--web.telemetry-path=/metrics/cadvisor")
+_FREEZE = "/sys/fs/cgroup/kubepods.slice/cgroup.freeze"
+_NODE = "lab"
+# Of docs/CADVISOR.md: what differs on purpose in families that both serve.
+DIFFERENT: Mapping[str, str] = {
+    "container_last_seen": "the time of the scrape here",
+    "container_start_time_seconds": "of the cgroup's directory here, of the runtime there",
+    "container_memory_kernel_usage": "0 there on v2",
+    "container_memory_failcnt": "0 there on v2",
+    "container_oom_events_total": "from the kernel's log there, gone with the container",
+    "cadvisor_version_info": "ours and theirs",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A container as the runtime tells of it."""
+
+    pod: Pod
+    container: PodContainer
+    id: str
+    pod_uid: str
+
+
+@pytest.fixture(scope="module")
+def node(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    """A node whose pods run."""
+    yield from start("kubelet", tmp_path_factory.mktemp("kubelet"), wheels)
+
+
+@pytest.fixture(scope="module")
+def running(node: Guest) -> list[Running]:
+    """Its containers, from the runtime."""
+    pods = {f"{pod.name}-{_NODE}": pod for pod in PODS}
+    found = []
+    for entry in node.json("crictl ps -o json")["containers"]:
+        labels = entry["labels"]
+        pod = pods[labels["io.kubernetes.pod.name"]]
+        (container,) = (
+            each for each in pod.containers if each.name == labels["io.kubernetes.container.name"]
+        )
+        found.append(Running(pod, container, entry["id"], labels["io.kubernetes.pod.uid"]))
+    assert len(found) == sum(len(pod.containers) for pod in PODS)
+    return found
+
+
+@pytest.fixture(scope="module")
+def unprivileged(node: Guest) -> list[Sample]:
+    """The page of a service that runs as uid 65534 without a capability."""
+    properties = (*exporter.NOBODY, *exporter.NO_CAPABILITY)
+    with exporter.served(node, properties=properties):
+        pid = node.run("systemctl show -P MainPID cgexporter")
+        status = node.run(f"cat /proc/{pid}/status")
+        assert re.search(r"^Uid:\s+65534\s", status, re.MULTILINE)
+        assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
+        exporter.page(node)  # names are told from the second scan on
+        return samples(exporter.page(node))
+
+
+def _of(lines: list[Sample], name: str, **labels: str) -> list[Sample]:
+    return [s for s in lines if s.name == name and labels.items() <= s.labels.items()]
+
+
+def test_pods_without_privilege(unprivileged: list[Sample], running: list[Running]) -> None:
+    """Each container is there once, with all its names, QoS class and pod; no sandbox is."""
+    infos = _of(unprivileged, f"{CONTAINER}info")
+    assert len(infos) == len(running)
+    for each in running:
+        (info,) = _of(infos, f"{CONTAINER}info", container_id=f"containerd://{each.id}")
+        assert (
+            info.labels.items()
+            >= {
+                "namespace": "default",
+                "pod": f"{each.pod.name}-{_NODE}",
+                "container": each.container.name,
+                "qos_class": each.pod.qos,
+                "pod_uid": each.pod_uid,
+                "runtime": "containerd",
+                "driver": "systemd",
+            }.items()
+        )
+    pods = _of(unprivileged, "cgexporter_pod_info")
+    assert {s.labels["pod"] for s in pods} == {f"{pod.name}-{_NODE}" for pod in PODS}
+    assert len(pods) == len(PODS)
+
+
+def test_limits_of_pods(unprivileged: list[Sample], running: list[Running]) -> None:
+    """Limits of containers are what their manifests ask for, and pods' are the sums."""
+    for each in running:
+        labels = {"pod": f"{each.pod.name}-{_NODE}", "container": each.container.name}
+        (cpu,) = _of(unprivileged, f"{CONTAINER}cpu_limit_cores", **labels)
+        (memory,) = _of(unprivileged, f"{CONTAINER}memory_max_bytes", **labels)
+        assert cpu.value == each.container.cpu_limit
+        assert memory.value == each.container.memory_limit
+    for pod in PODS:
+        (cpu,) = _of(unprivileged, "cgexporter_pod_cpu_limit_cores", pod=f"{pod.name}-{_NODE}")
+        (memory,) = _of(unprivileged, "cgexporter_pod_memory_max_bytes", pod=f"{pod.name}-{_NODE}")
+        assert cpu.value == sum(each.cpu_limit for each in pod.containers)
+        assert memory.value == sum(each.memory_limit for each in pod.containers)
+
+
+def test_host_network_without_privilege(unprivileged: list[Sample]) -> None:
+    """The pod on the host's network is told from those that have their own."""
+    shared = _of(unprivileged, f"{CONTAINER}namespace_shared", kind="net")
+    on_host = {s.labels["pod"] for s in shared if s.labels["with"] == "host"}
+    assert on_host == {f"onhost-{_NODE}"}
+    counted = {
+        s.labels["pod"] for s in _of(unprivileged, "cgexporter_pod_network_receive_bytes_total")
+    }
+    assert counted == {f"{pod.name}-{_NODE}" for pod in PODS if pod.name != "onhost"}
+
+
+def test_oom_kills(unprivileged: list[Sample]) -> None:
+    """OOM kills in a pod are counted on it."""
+    (kills,) = _of(unprivileged, "cgexporter_pod_memory_events_oom_kill_total", pod="killed-lab")
+    assert kills.value > 0
+
+
+# -- beside the kubelet's own numbers --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """The kubelet's page, of one moment, between two of ours; its pods were frozen meanwhile."""
+
+    theirs: str
+    before: list[Sample]
+    after: list[Sample]
+    resource: list[Sample]
+    own: list[Sample]
+    summary: Any
+
+
+@pytest.fixture(scope="module")
+def pages(node: Guest) -> Pages:
+    """Scrape both while no pod's counter moves: the kubelet looks only each 10 to 15 s."""
+    address = node.run(
+        "crictl inspectp $(crictl pods --name besteffort -q) | jq -r .status.network.ip"
+    )
+    node.run(f"for _ in $(seq 20); do curl -sS -m 20 http://{address}:8080/; done")
+    with exporter.served(node, *_CADVISOR):
+        exporter.page(node, "/metrics/cadvisor")
+        before = samples(exporter.page(node, "/metrics/cadvisor"))
+        node.run(f"echo 1 >{_FREEZE}; grep -qx 'frozen 1' {Path(_FREEZE).parent}/cgroup.events")
+        try:
+            theirs = _collected_after(node, node.json("date +%s") + 2)
+            resource = samples(node.run("curl -sS http://127.0.0.1:10255/metrics/resource"))
+            summary = node.json("curl -sS http://127.0.0.1:10255/stats/summary")
+            after = samples(exporter.page(node, "/metrics/cadvisor"))
+            own = samples(exporter.once(node, "--format", "prom"))
+        finally:
+            node.run(f"echo 0 >{_FREEZE}")
+    return Pages(theirs, before, after, resource, own, summary)
+
+
+def _collected_after(node: Guest, second: int) -> str:
+    """The kubelet's page, once it has looked at all pods after a moment."""
+    deadline = time.monotonic() + 120
+    while True:
+        text = node.run("curl -sS http://127.0.0.1:10255/metrics/cadvisor")
+        times = [
+            int(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if 'id="/kubepods' in line and re.search(r"\} \S+ \d{13}$", line)
+        ]
+        if times and min(times) > second * 1000:
+            return text
+        assert time.monotonic() < deadline, "the kubelet does not look at its pods"
+        time.sleep(2)
+
+
+Key = tuple[str, frozenset[tuple[str, str]]]
+
+
+def _table(lines: list[Sample]) -> dict[Key, float]:
+    found = {}
+    for name, labels, value in lines:
+        key = (name, frozenset(labels.items()))
+        assert key not in found, "no series appears twice"
+        found[key] = value
+    return found
+
+
+def test_the_kubelets_cadvisor(pages: Pages) -> None:
+    """Every row of the kubelet's that we serve is there, labels included, with its value.
+
+    Of pods, which stood still, values are equal. Of what went on counters lie between the two of
+    ours.
+    """
+    theirs = _table(samples(pages.theirs))
+    before, after = _table(pages.before), _table(pages.after)
+    served = {name for name, _ in after}
+    missing: list[object] = []
+    unequal: list[object] = []
+    equal = 0
+    for (name, labels), value in theirs.items():
+        path = dict(labels).get("id")
+        if path is None or name not in served:
+            continue
+        mine = after.get((name, labels))
+        if mine is None:
+            missing.append((name, sorted(labels), value))
+        elif name in DIFFERENT:
+            continue
+        elif path.startswith("/kubepods"):
+            if mine == value:
+                equal += 1
+            else:
+                unequal.append((name, sorted(labels), value, mine))
+        elif name.endswith("_total"):
+            first = before.get((name, labels), 0)
+            if not first <= value <= mine:
+                unequal.append((name, sorted(labels), value, (first, mine)))
+    print(json.dumps({"equal": equal, "missing": missing, "unequal": unequal}, indent=1))
+    assert not missing
+    assert not unequal
+    assert equal > 500
+
+
+# The kubelet's /metrics/resource, which autoscalers and `kubectl top` read → ours.
+RESOURCE: Mapping[str, str] = {
+    "container_cpu_usage_seconds_total": "cgexporter_container_cpu_usage_seconds_total",
+    "container_memory_working_set_bytes": "cgexporter_container_memory_working_set_bytes",
+    "pod_cpu_usage_seconds_total": "cgexporter_pod_cpu_usage_seconds_total",
+    "pod_memory_working_set_bytes": "cgexporter_pod_memory_working_set_bytes",
+}
+
+
+def test_the_kubelets_resource(pages: Pages) -> None:
+    """What `kubectl top` shows of pods and containers is what we say, under the same names."""
+    compared = 0
+    for name, labels, value in pages.resource:
+        if name in RESOURCE:
+            (mine,) = _of(pages.own, RESOURCE[name], **labels)
+            assert mine.value == value, (name, labels)
+            compared += 1
+    containers = sum(len(pod.containers) for pod in PODS)
+    assert compared == 2 * (containers + len(PODS))
+
+
+def test_the_kubelets_network(pages: Pages) -> None:
+    """Network bytes of pods are those of the kubelet's summary."""
+    theirs = {pod["podRef"]["name"]: pod.get("network", {}) for pod in pages.summary["pods"]}
+    ours = _of(pages.own, "cgexporter_pod_network_receive_bytes_total", interface="eth0")
+    assert len(ours) == len(PODS) - 1
+    for sample in ours:
+        (interface,) = (
+            each for each in theirs[sample.labels["pod"]]["interfaces"] if each["name"] == "eth0"
+        )
+        # The bridge sends to each of its ports now and then, frozen pod or not.
+        assert 0 < interface["rxBytes"] <= sample.value <= interface["rxBytes"] + 2000

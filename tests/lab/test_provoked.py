@@ -1,0 +1,126 @@
+"""What does not happen by itself, made to happen on a host with cgroup v2."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.seen import CONTAINER, samples
+from tests.lab import exporter, workloads
+from tests.lab.conftest import start
+from tests.lab.machine import Guest
+
+_KILLS = 12
+_SLICE = "lab-victims.slice"
+_VICTIM = (
+    "docker run --rm --network none --memory 16m --memory-swap 16m "
+    f"--cgroup-parent {_SLICE} lab:1 sh -c 'x=aaaaaaaa; while :; do x=$x$x; done' >/dev/null 2>&1"
+)
+_REMAPPED = "docker -H unix:///run/remapped.sock"
+# A dockerd of its own, whose root in containers is 200000 outside: /etc/subuid, user dockremap.
+_REMAP = (
+    "systemd-run -q --unit remapped dockerd --userns-remap default -H unix:///run/remapped.sock "
+    "--data-root /var/lib/remapped --exec-root /run/remapped -p /run/remapped.pid "
+    "--containerd /run/containerd/containerd.sock --containerd-namespace remapped "
+    "--containerd-plugins-namespace remapped-plugins --bridge none --iptables=false"
+)
+_REMAPPED_UID = 200_000
+
+
+@pytest.fixture(scope="module")
+def guest(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    """A host with cgroup v2 and its containers."""
+    yield from start("v2", tmp_path_factory.mktemp("v2"), wheels)
+
+
+def test_kills_between_scrapes(guest: Guest) -> None:
+    """Containers that are OOM-killed and removed between two scrapes are all counted."""
+    parent = f"/lab.slice/{_SLICE}"
+    # It holds the slice, which systemd would remove with its last container.
+    guest.run(f"systemd-run -q --slice {_SLICE} --unit holder sleep 100000")
+
+    def counted(text: str) -> float:
+        (sample,) = (
+            s
+            for s in samples(text)
+            if s.name == "cgexporter_cgroup_oom_kills_total" and s.labels["cgroup"] == parent
+        )
+        return sample.value
+
+    with exporter.served(guest):
+        before = exporter.page(guest)
+        guest.run(f"for _ in $(seq {_KILLS}); do {_VICTIM}; done; true", timeout=500)
+        after = exporter.page(guest)
+    events = guest.run(f"cat /sys/fs/cgroup{parent}/memory.events")
+    killed = int(re.search(r"^oom_kill (\d+)$", events, re.MULTILINE)[1])  # type: ignore[index]
+    assert killed >= _KILLS
+    assert counted(after) - counted(before) == killed
+    pids = {s.labels["cgroup"] for s in samples(after) if s.name == f"{CONTAINER}info"}
+    assert not any(path.startswith(parent) for path in pids)
+
+
+def test_lost_segments(guest: Guest) -> None:
+    """Segments that a container sends again, for `tc netem` loses some, are counted on it."""
+    web = workloads.find(guest)["d-web"]
+    inside = f"nsenter -t {web.pid} -n"
+    address = guest.run("docker inspect -f '{{.NetworkSettings.IPAddress}}' d-web")
+    guest.run("docker exec d-web sh -c 'head -c 400000 /dev/zero >/tmp/large'")
+    guest.run(f"modprobe sch_netem && {inside} tc qdisc add dev eth0 root netem loss 20%")
+
+    def sent_again(text: str) -> float:
+        (value,) = (
+            s.value
+            for s in samples(text)
+            if s.name == f"{CONTAINER}network_tcp_retransmitted_segments_total"
+            and s.labels["id"] == web.id[:12]
+        )
+        return value
+
+    try:
+        before = sent_again(exporter.once(guest, "--format", "prom", "--collector.transport"))
+        guest.run(
+            f"for _ in 1 2 3; do curl -sS -m 60 -o /dev/null http://{address}:8080/large; done",
+            timeout=240,
+        )
+    finally:
+        guest.run(f"{inside} tc qdisc del dev eth0 root")
+    kernels = f"{inside} awk '/^Tcp:/ {{ n = $13 }} END {{ print n }}' /proc/net/snmp"
+    low = int(guest.run(kernels))
+    after = sent_again(exporter.once(guest, "--format", "prom", "--collector.transport"))
+    high = int(guest.run(kernels))
+    assert before < after
+    assert low <= after <= high
+
+
+def test_remapped_users(guest: Guest) -> None:
+    """A container of a dockerd with --userns-remap shows whose root it is, and its namespaces."""
+    guest.run(_REMAP)
+    guest.run(
+        f"for _ in $(seq 120); do {_REMAPPED} version >/dev/null 2>&1 && break; sleep 1; done; "
+        f"{_REMAPPED} load -qi /lab/lab.tar && "
+        f"{_REMAPPED} run -d --network none --name remapped lab:1 sleep 1000000"
+    )
+    try:
+        inspect = f"{_REMAPPED} inspect -f '{{{{.Id}}}} {{{{.State.Pid}}}}' remapped"
+        identity, pid = guest.run(inspect).split()
+        text = exporter.once(guest, "--format", "prom")
+        uids = {s.labels["id"]: s.value for s in samples(text) if s.name == f"{CONTAINER}root_uid"}
+        assert uids[identity[:12]] == _REMAPPED_UID
+        other = workloads.find(guest)["d-web"]
+        assert uids[other.id[:12]] == 0
+        inventory = guest.json("cgexporter namespaces --format json")
+        (member,) = (each for each in inventory["containers"] if identity in each.get("cgroup", ""))
+        inodes = dict(
+            line.split()
+            for line in guest.run(
+                f"for k in user net pid mnt uts ipc; do "
+                f"echo $k $(stat -Lc %i /proc/{pid}/ns/$k); done"
+            ).splitlines()
+        )
+        for kind, inode in inodes.items():
+            assert member["namespaces"][kind]["inode"] == int(inode), json.dumps(member)
+            assert not member["namespaces"][kind]["host"]
+    finally:
+        guest.run(f"{_REMAPPED} rm -f remapped; systemctl stop remapped")
