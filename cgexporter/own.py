@@ -11,7 +11,6 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from cgexporter import kernel
-from cgexporter.correlate.events import EventWatcher
 from cgexporter.correlate.identity import View
 from cgexporter.correlate.tiers import Tier
 from cgexporter.exporter import (
@@ -33,7 +32,7 @@ class OwnCollector(Collector):
     """Yields the families of `metrics.OWN` for one page."""
 
     def __init__(self, exporter: Exporter, view: View) -> None:
-        self._values = {**_values(exporter, view), **_watches(exporter.watcher)}
+        self._values = {**_values(exporter, view), **_watches(exporter)}
 
     def collect(self) -> Iterator[Metric]:
         """The families, in the order of the table."""
@@ -91,13 +90,14 @@ def _known(value: float | None) -> Samples:
     return [] if value is None else [((), value)]
 
 
-def _watches(watcher: EventWatcher | None) -> Mapping[str, Samples]:
-    if watcher is None:
-        return {"watches": [], "watches_missing": [], "watch_overflows": []}
+def _watches(exporter: Exporter) -> Mapping[str, Samples]:
+    watcher, notices = exporter.watcher, exporter.scanner.notices
+    watches = (watcher.watches if watcher else 0) + (len(notices) if notices else 0)
+    missing = watcher.missing.items() if watcher else ()
     return {
-        "watches": [((), watcher.watches)],
-        "watches_missing": [((why.value,), n) for why, n in watcher.missing.items()],
-        "watch_overflows": [((), watcher.overflows)],
+        "watches": [((), watches)] if watcher or notices else [],
+        "watches_missing": [((why.value,), n) for why, n in missing],
+        "watch_overflows": [((), watcher.overflows)] if watcher else [],
     }
 
 

@@ -622,7 +622,7 @@ def _with_kept(owner: _Owner, cgroup: Cgroup, kept: Kept) -> Cgroup:
         if owner.of[0] is cgroup and owner.with_kept is not None:
             return owner.with_kept
     owner.of = (cgroup, kept)
-    owner.with_kept = replace(cgroup, kept=kept)
+    owner.with_kept = cgroup.changed(kept=kept)
     return owner.with_kept
 
 

@@ -342,7 +342,7 @@ def _merge(outer: Cgroup, payload: Cgroup) -> Cgroup:
         changed["memory"] = memory.with_payload(outer.memory, payload.memory)
     if outer.pids and payload.pids:
         changed["pids"] = tasks.with_payload(outer.pids, payload.pids)
-    return replace(outer, **changed)  # type: ignore[arg-type]
+    return outer.changed(**changed)
 
 
 def _id(path: str, place: Place) -> str:
@@ -424,7 +424,7 @@ def _joined(found: Sequence[Container]) -> list[Container]:
 def _united(main: Cgroup, part: Cgroup) -> Cgroup:
     """One cgroup of two that are in different hierarchies: each has what the other lacks."""
     sections = {name: _filled(getattr(main, name), getattr(part, name)) for name in SECTIONS}
-    return replace(main, trees=main.trees | part.trees, **sections)
+    return main.changed(trees=main.trees | part.trees, **sections)
 
 
 def _filled(main: Any, part: Any) -> Any:

@@ -137,7 +137,7 @@ def _above(path: str, known: Mapping[str, _Known], machine: _Limits) -> _Limits:
 def _with_effective(cgroup: Cgroup, known: _Known) -> Cgroup:
     if known.cgroup is not cgroup or known.with_effective is None:
         known.cgroup = cgroup
-        known.with_effective = replace(cgroup, effective=known.effective)
+        known.with_effective = cgroup.changed(effective=known.effective)
     return known.with_effective
 
 
@@ -166,7 +166,7 @@ def with_root(snapshot: Snapshot, sections: AbstractSet[str]) -> Snapshot:
         changed["pids"] = (root.pids or Pids())._replace(current=machine.tasks)
     if not changed:
         return snapshot
-    cgroups = {**snapshot.cgroups, "/": replace(root, **changed)}  # type: ignore[arg-type]
+    cgroups = {**snapshot.cgroups, "/": root.changed(**changed)}
     return replace(snapshot, cgroups=cgroups)
 
 

@@ -454,7 +454,7 @@ class NetworkCollector:
             last = self._attached_before.get(cgroup.path)
             if last is None or any(a is not b for a, b in zip(last.of, now, strict=True)):
                 network, transported = now[1:]
-                last = _Attached(now, replace(cgroup, network=network, transport=transported))
+                last = _Attached(now, cgroup.changed(network=network, transport=transported))
             attached[cgroup.path] = last
             return last.cgroup
 

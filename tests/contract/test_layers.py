@@ -7,7 +7,8 @@ import pytest
 
 # A module imports from its own layer's package and from layers above it in this list.
 LAYERS = (
-    ("kernel", "inotify"),
+    ("inotify",),
+    ("kernel",),
     ("parse",),
     ("rtnetlink",),
     ("model",),
