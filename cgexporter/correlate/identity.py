@@ -31,7 +31,8 @@ _HEX_ID = re.compile(r"[0-9a-f]{64}")
 _UNIT = re.compile(r"\.(slice|service|mount|socket|swap|device|automount|path|target|timer)$")
 
 
-@dataclass(frozen=True, slots=True)
+# Never changed once made, but not frozen, as `Cgroup` is not: a busy one is made in each scan.
+@dataclass(slots=True, unsafe_hash=True)
 class Container:
     """One container.
 
@@ -48,6 +49,12 @@ class Container:
     id: str
     process: Process | None = None
     facts: Facts = NOTHING
+
+    def with_cgroup(self, cgroup: Cgroup) -> "Container":
+        """The same container, with its cgroup as it is now."""
+        if cgroup is self.cgroup:
+            return self
+        return Container(cgroup, self.place, self.id, self.process, self.facts)
 
     @property
     def name(self) -> str | None:
@@ -182,6 +189,7 @@ class _Known:
     process: Process | None = None
     merged_of: tuple[Cgroup, Cgroup] | None = None
     merged: Cgroup | None = None
+    container: Container | None = None
 
 
 @dataclass(slots=True)
@@ -228,7 +236,7 @@ class Correlator:
                 self._look(path, known, descend=True)
                 merged = self._with_payload(cgroup, known, snapshot)
                 facts = told.get((path, cgroup.inode), NOTHING)
-                containers.append(Container(merged, place, _id(path, place), known.process, facts))
+                containers.append(_container(known, merged, place, facts))
             elif level is Level.POD:
                 facts = told.get((path, cgroup.inode), NOTHING)
                 pods.append(Pod(cgroup, place, place.pod_uid or path, facts))
@@ -318,6 +326,22 @@ class Correlator:
             known.merged_of = (cgroup, payload)
             known.merged = _merge(cgroup, payload)
         return known.merged or cgroup
+
+
+def _container(known: _Known, cgroup: Cgroup, place: Place, facts: Facts) -> Container:
+    """The container of a cgroup; the same object as before where nothing changed."""
+    last = known.container
+    if (
+        last is None
+        or last.process is not known.process
+        or last.facts is not facts
+        or last.place != place
+    ):
+        name = _id(cgroup.path, place)
+        known.container = Container(cgroup, place, name, known.process, facts)
+    else:
+        known.container = last.with_cgroup(cgroup)
+    return known.container
 
 
 def _enclosing(path: str, paths: set[str]) -> str | None:

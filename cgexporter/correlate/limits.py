@@ -47,6 +47,8 @@ class _Known:
     effective: Effective
     cgroup: Cgroup | None = None
     with_effective: Cgroup | None = None
+    container: Container | None = None
+    container_with_effective: Container | None = None
 
 
 @dataclass(slots=True)
@@ -77,7 +79,7 @@ class Limits:
 
         return replace(
             view,
-            containers=[_container(c, limited(c.cgroup)) for c in view.containers],
+            containers=[_container(c, known.get(c.cgroup.path)) for c in view.containers],
             pods=[_pod(pod, limited(pod.cgroup)) for pod in view.pods],
             cgroups=[limited(cgroup) for cgroup in view.cgroups],
         )
@@ -90,6 +92,9 @@ class Limits:
         return self._machine[1]
 
     def _find(self, cgroup: Cgroup, above: _Limits) -> _Known:
+        known = self._known.get(cgroup.path)
+        if known is not None and known.cgroup is cgroup and known.above is above:
+            return known
         cpu, memory, pids, cpuset = cgroup.cpu, cgroup.memory, cgroup.pids, cgroup.cpuset
         own = (
             cpu.limit_cores if cpu else None,
@@ -97,7 +102,6 @@ class Limits:
             pids.max if pids else None,
             cpuset.cpus if cpuset else None,
         )
-        known = self._known.get(cgroup.path)
         if known is not None and known.own == own and known.above is above:
             return known
         path = cgroup.path
@@ -141,8 +145,15 @@ def _with_effective(cgroup: Cgroup, known: _Known) -> Cgroup:
     return known.with_effective
 
 
-def _container(container: Container, cgroup: Cgroup) -> Container:
-    return container if container.cgroup is cgroup else replace(container, cgroup=cgroup)
+def _container(container: Container, known: _Known | None) -> Container:
+    if known is None:
+        return container
+    if known.container is not container or known.container_with_effective is None:
+        known.container = container
+        known.container_with_effective = container.with_cgroup(
+            _with_effective(container.cgroup, known)
+        )
+    return known.container_with_effective
 
 
 def _pod(pod: Pod, cgroup: Cgroup) -> Pod:

@@ -461,7 +461,7 @@ class NetworkCollector:
         view = replace(
             view,
             containers=[
-                replace(c, cgroup=with_network(c.cgroup)) if c.cgroup.path in by_owner else c
+                c.with_cgroup(with_network(c.cgroup)) if c.cgroup.path in by_owner else c
                 for c in view.containers
             ],
             pods=[
