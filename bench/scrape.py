@@ -12,6 +12,7 @@ sums up what a cgroup did when it is read first. FLAGS are cgexporter's own, suc
 import argparse
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -24,6 +25,7 @@ from references import Reference
 from cgexporter import cli, server
 from cgexporter.exporter import Exporter
 from cgexporter.kernel import memory_pages
+from cgexporter.metrics import COLLECTORS
 from cgexporter.own import page
 from cgexporter.publish import Format
 
@@ -82,6 +84,13 @@ def measure(count: int, rounds: int, *, busy: bool, flags: Sequence[str]) -> Res
             timed = [_round(exporter, cat, floor, number, busy) for number in range(rounds)]
         text, compressed, _ = _scrape(exporter)
         held = exporter.open_files
+        if exporter.scanner.descriptors.limit == held > 0:
+            print(
+                f"{count} containers: {held} descriptors are held and no more may be; the others' "
+                "files are opened in each scan. More takes a hard RLIMIT_NOFILE above "
+                "--scan.max-open-files (ulimit -Hn) on this machine.",
+                file=sys.stderr,
+            )
         exporter.close()
     medians = [
         [statistics.median(column) for column in zip(*rows, strict=True)]
@@ -182,7 +191,12 @@ def main() -> None:
     flags.add_argument("--rounds", type=int, default=9)
     flags.add_argument("--busy", action="store_true", help="only busy containers")
     flags.add_argument("--idle", action="store_true", help="only idle containers")
+    flags.add_argument(
+        "--every-collector", action="store_true", help="also those that are off by default"
+    )
     mine, others = flags.parse_known_args()
+    if mine.every_collector:
+        others += [f"--collector.{name}" for name in COLLECTORS]
     print(HEADER)
     print("|" + "---|" * (HEADER.count("|") - 1))
     for busy in (False, True):
