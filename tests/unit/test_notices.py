@@ -239,7 +239,7 @@ def test_a_write_while_the_scan_runs_is_no_surprise(
     host: Host, replace_calls: Replace, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is told a moment late is told all the same."""
-    wrote = []
+    wrote: list[str] = []
 
     def opening(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         if path == "memory.max" and not wrote:
