@@ -10,11 +10,12 @@ the same files.
 
 import argparse
 import statistics
-import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import closing
 
-from containers import compiled, containers
+from containers import containers
+from references import Reference
 
 from cgexporter.correlate.identity import View
 from cgexporter.exporter import Exporter, Settings
@@ -38,14 +39,8 @@ def correlated(work: Exporter, snapshot: Snapshot) -> tuple[float, View]:
 
 def cat_ms(files: Sequence[str]) -> float:
     """CPU time of one pass of the reference over files."""
-    done = subprocess.run(
-        [compiled("reference"), "cat", "9"],
-        input="\n".join(files) + "\n",
-        text=True,
-        capture_output=True,
-        check=True,
-    )
-    return statistics.median(map(int, done.stdout.split())) / 1000
+    with closing(Reference("cat", files)) as cat:
+        return statistics.median(cat.milliseconds() for _ in range(9))
 
 
 def first_sweep(snapshot: Snapshot) -> None:

@@ -3,8 +3,9 @@
  *   cat    opens, reads and closes each file
  *   floor  reads each file again through a descriptor that is held open
  *
- * Usage: reference cat|floor PASSES < list-of-paths
- * Prints the CPU microseconds (user and system) of each pass, a line each.
+ * Usage: reference cat|floor LIST
+ * For each line of standard input makes a pass over the files in LIST, a path a line, and prints
+ * the CPU microseconds (user and system) that it took.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -26,26 +27,28 @@ static long cpu_microseconds(void)
 
 int main(int argc, char **argv)
 {
-	if (argc != 3)
+	FILE *list;
+	if (argc != 3 || !(list = fopen(argv[2], "r")))
 		return 2;
-	int hold = !strcmp(argv[1], "floor"), passes = atoi(argv[2]);
+	int hold = !strcmp(argv[1], "floor");
 	size_t count = 0, room = 1024;
 	char **paths = malloc(room * sizeof *paths), *line = NULL;
 	size_t size = 0;
 	ssize_t length;
-	while ((length = getline(&line, &size, stdin)) > 0) {
+	while ((length = getline(&line, &size, list)) > 0) {
 		line[strcspn(line, "\n")] = 0;
 		if (count == room)
 			paths = realloc(paths, (room *= 2) * sizeof *paths);
 		paths[count++] = strdup(line);
 	}
+	fclose(list);
 	int *fds = calloc(count, sizeof *fds);
 	for (size_t i = 0; hold && i < count; i++)
 		if ((fds[i] = open(paths[i], O_RDONLY | O_CLOEXEC)) < 0) {
 			perror(paths[i]);
 			return 1;
 		}
-	for (int pass = 0; pass < passes; pass++) {
+	while (getline(&line, &size, stdin) > 0) {
 		long before = cpu_microseconds();
 		for (size_t i = 0; i < count; i++) {
 			if (hold) {
@@ -59,6 +62,7 @@ int main(int argc, char **argv)
 			close(fd);
 		}
 		printf("%ld\n", cpu_microseconds() - before);
+		fflush(stdout);
 	}
 	return 0;
 }

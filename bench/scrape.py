@@ -3,24 +3,29 @@
     python3 bench/scrape.py [--counts 100 500 1000] [--rounds 9] [--busy] [FLAGS…]
 
 Makes real cgroups on this host (as root). Each round runs the references and a scrape one
-after the other, so that noise hits all; the table has the medians of the rounds. FLAGS are
-cgexporter's own, such as --no-collector.io or --scan.max-open-files=0.
+after the other, in another order each time, so that noise hits all; the table has the medians of
+the rounds. Busy containers have a second to do something before each of the three: the kernel
+sums up what a cgroup did when it is read first. FLAGS are cgexporter's own, such as
+--no-collector.io or --scan.max-open-files=0.
 """
 
 import argparse
 import resource
 import statistics
-import subprocess
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 
-from containers import compiled, containers
+from containers import containers
+from references import Reference
 
 from cgexporter import cli, server
 from cgexporter.exporter import Exporter
 from cgexporter.kernel import memory_pages
+from cgexporter.metrics import COLLECTORS
 from cgexporter.own import page
 from cgexporter.publish import Format
 
@@ -38,25 +43,6 @@ def slab_kib() -> int:
     """Kernel memory of the machine in objects, where held descriptors are."""
     with open("/proc/meminfo") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("Slab:"))
-
-
-# How many files a reference is given at once: RLIMIT_NOFILE may allow no more.
-_AT_ONCE = 10_000
-
-
-def reference_ms(name: str, files: Sequence[str]) -> float:
-    """CPU time of one pass of a reference over files."""
-    total = 0.0
-    for start in range(0, len(files), _AT_ONCE):
-        done = subprocess.run(
-            [compiled("reference"), name, "3"],
-            input="\n".join(files[start : start + _AT_ONCE]) + "\n",
-            text=True,
-            capture_output=True,
-            check=True,
-        )
-        total += statistics.median(map(int, done.stdout.split())) / 1000
-    return total
 
 
 @dataclass(slots=True)
@@ -89,34 +75,36 @@ def measure(count: int, rounds: int, *, busy: bool, flags: Sequence[str]) -> Res
     with containers(count, busy=busy) as paths:
         mine, slab = set(paths), slab_kib()
         exporter = Exporter(cli.settings(cli.parser().parse_args(flags)))
+        exporter.watch()
         for _ in range(WARM_UP):
             page(exporter, exporter.look(), Format.TEXT)
         kernel_mib = (slab_kib() - slab) / 1024
         files = [file for path, file in exporter.scanner.files() if path in mine]
-        stages, references, ratios = [], [], []
-        text, compressed = b"", b""
-        for _ in range(rounds):
-            cat, floor = (reference_ms(name, files) for name in ("cat", "floor"))
-            if busy:
-                time.sleep(1.1)  # every container has done something since
-            text, compressed, marks = _scrape(exporter)
-            stages.append(marks)
-            references.append((cat, floor))
-            ratios.append((sum(marks) / cat, sum(marks) / floor))
+        with closing(Reference("cat", files)) as cat, closing(Reference("floor", files)) as floor:
+            timed = [_round(exporter, cat, floor, number, busy) for number in range(rounds)]
+        text, compressed, _ = _scrape(exporter)
         held = exporter.open_files
+        if exporter.scanner.descriptors.limit == held > 0:
+            print(
+                f"{count} containers: {held} descriptors are held and no more may be; the others' "
+                "files are opened in each scan. More takes a hard RLIMIT_NOFILE above "
+                "--scan.max-open-files (ulimit -Hn) on this machine.",
+                file=sys.stderr,
+            )
         exporter.close()
-    (cat, floor), (by_cat, by_floor) = (
+    medians = [
         [statistics.median(column) for column in zip(*rows, strict=True)]
-        for rows in (references, ratios)
-    )
+        for rows in zip(*timed, strict=True)
+    ]
+    stages_ms, (cat_ms, floor_ms), (by_cat, by_floor) = medians
     return Result(
         count,
         busy,
         len(files),
         held,
-        [statistics.median(column) for column in zip(*stages, strict=True)],
-        cat,
-        floor,
+        stages_ms,
+        cat_ms,
+        floor_ms,
         by_cat,
         by_floor,
         sum(not line.startswith(b"#") for line in text.splitlines()),
@@ -124,6 +112,28 @@ def measure(count: int, rounds: int, *, busy: bool, flags: Sequence[str]) -> Res
         len(compressed),
         memory_pages()[1] * resource.getpagesize() / (1 << 20),
         kernel_mib,
+    )
+
+
+def _round(
+    exporter: Exporter, cat: Reference, floor: Reference, number: int, busy: bool
+) -> tuple[list[float], tuple[float, float], tuple[float, float]]:
+    """Each stage of one scrape, the references, and the scrape as a ratio to each; in ms."""
+    marks: list[float] = []
+    references = dict.fromkeys((cat, floor), 0.0)
+    turns = [cat, floor, None]
+    for turn in turns[number % 3 :] + turns[: number % 3]:
+        if busy:
+            time.sleep(1.1)
+        if turn is None:
+            marks = _scrape(exporter)[2]
+        else:
+            references[turn] = turn.milliseconds()
+    whole = sum(marks)
+    return (
+        marks,
+        (references[cat], references[floor]),
+        (whole / references[cat], whole / references[floor]),
     )
 
 
@@ -181,7 +191,12 @@ def main() -> None:
     flags.add_argument("--rounds", type=int, default=9)
     flags.add_argument("--busy", action="store_true", help="only busy containers")
     flags.add_argument("--idle", action="store_true", help="only idle containers")
+    flags.add_argument(
+        "--every-collector", action="store_true", help="also those that are off by default"
+    )
     mine, others = flags.parse_known_args()
+    if mine.every_collector:
+        others += [f"--collector.{name}" for name in COLLECTORS]
     print(HEADER)
     print("|" + "---|" * (HEADER.count("|") - 1))
     for busy in (False, True):

@@ -231,7 +231,11 @@ class Exporter:
         return named
 
     def watch(self) -> None:
-        """Count from now on what happens between scans."""
+        """Let the kernel tell from now on what happens between scans."""
+        try:
+            self.scanner.heed_notices()
+        except OSError as exc:
+            log.warning("limits are read in each scan: %s", exc)
         if not self._counts_events:
             return
         try:

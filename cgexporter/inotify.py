@@ -2,13 +2,18 @@
 
 import enum
 import errno
+import itertools
+import logging
 import os
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+log = logging.getLogger(__name__)
+
 # include/uapi/linux/inotify.h
 MODIFY = 0x0000_0002
+MOVED = 0x0000_00C0  # from or to: cgroups of v1 may be renamed
 CREATE = 0x0000_0100
 DELETE = 0x0000_0200
 OVERFLOW = 0x0000_4000
@@ -17,6 +22,8 @@ IS_DIRECTORY = 0x4000_0000
 _CLOEXEC, _NONBLOCK = os.O_CLOEXEC, os.O_NONBLOCK
 _HEADER = struct.Struct("iIII")
 _BUFFER_BYTES = 1 << 16
+# The kernel says of each count in these that they were modified; nobody may write to them.
+_COUNTERS = (".events", ".events.local")
 
 
 class Unwatched(enum.Enum):
@@ -33,6 +40,17 @@ class Event(NamedTuple):
     watch: int
     mask: int
     name: str
+
+
+def events(data: bytes) -> Iterator[Event]:
+    """Notifications out of a buffer. Source: inotify(7), "Reading events"."""
+    offset = 0
+    while offset < len(data):
+        watch, mask, _, length = _HEADER.unpack_from(data, offset)
+        offset += _HEADER.size
+        name = data[offset : offset + length].rstrip(b"\0")
+        offset += length
+        yield Event(watch, mask, os.fsdecode(name))
 
 
 class Inotify:
@@ -80,19 +98,16 @@ class Inotify:
         """Watch no more. One that the kernel ended already is no error."""
         self._libc.inotify_rm_watch(self._fd, watch)
 
+    def take(self) -> bytes:
+        """A buffer of notifications as the kernel lays them out; empty where there is none."""
+        try:
+            return os.read(self._fd, _BUFFER_BYTES)
+        except BlockingIOError:
+            return b""
+
     def read(self) -> Iterator[Event]:
         """What happened since the last call."""
-        try:
-            data = os.read(self._fd, _BUFFER_BYTES)
-        except BlockingIOError:
-            return
-        offset = 0
-        while offset < len(data):
-            watch, mask, _, length = _HEADER.unpack_from(data, offset)
-            offset += _HEADER.size
-            name = data[offset : offset + length].rstrip(b"\0")
-            offset += length
-            yield Event(watch, mask, os.fsdecode(name))
+        return events(self.take())
 
     def close(self) -> None:
         """End all watches."""
@@ -101,3 +116,115 @@ class Inotify:
     def _error(self, what: str) -> OSError:
         number = self._errno()
         return OSError(number, os.strerror(number), what)
+
+
+class Watch:
+    """A watched directory.
+
+    Attributes:
+        written: a file in it was written to since the reader of its files cleared this.
+        relisted: a directory was made in it, removed from it or renamed since whoever lists
+            it cleared this.
+    """
+
+    __slots__ = ("number", "relisted", "users", "written")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.users = 0
+        self.written = self.relisted = True
+
+    def mark(self, event: Event) -> None:
+        """Note what happened in the directory."""
+        if event.mask & IS_DIRECTORY:
+            self.relisted = True
+        elif not event.name.endswith(_COUNTERS):
+            self.written = True
+
+
+class Notices:
+    """What was written, made and removed in directories of cgroups, asked before each scan.
+
+    A write has taken effect when the kernel tells of it, and it tells before write(2) returns
+    (fs/read_write.c, vfs_write; mkdir and rmdir alike). So what nothing was told of is what it
+    was, if nothing but a write changes it. For one thread.
+
+    Args:
+        most: how many directories to watch at most.
+
+    Raises:
+        OSError: the kernel gives no inotify instance.
+    """
+
+    # More than this between two scans is a flood, and cheaper to answer by reading all.
+    _FLOOD_BYTES = 4 * _BUFFER_BYTES
+    _MOST_BUFFERS = 64
+
+    def __init__(self, most: int) -> None:
+        self._inotify = Inotify()
+        self._most = most
+        self._watches: dict[int, Watch] = {}
+        self._doubted: list[Watch] = []
+        self._trusted = True
+        self._said = False
+
+    def __len__(self) -> int:
+        """How many directories are watched."""
+        return len(self._watches)
+
+    def watch(self, path: str) -> Watch | None:
+        """Watch a directory; None where that is not possible.
+
+        Raises:
+            OSError: see `Inotify.add`.
+        """
+        if len(self._watches) >= self._most or not self._trusted:
+            return None
+        number = self._inotify.add(path, MODIFY | MOVED | CREATE | DELETE)
+        if number is None:
+            return None
+        if isinstance(number, Unwatched):
+            if not self._said:
+                log.info("%s is not watched, but read in each scan: %s", path, number.value)
+                self._said = True
+            return None
+        watch = self._watches.setdefault(number, Watch(number))
+        watch.users += 1
+        return watch
+
+    def drop(self, watch: Watch) -> None:
+        """End a watch, once for each time that it was asked for."""
+        watch.users -= 1
+        if not watch.users:
+            self._inotify.remove(watch.number)
+            self._watches.pop(watch.number, None)
+
+    def look(self) -> None:
+        """Take what the kernel told since the last time, and mark whom it is about."""
+        buffers = list(itertools.islice(iter(self._inotify.take, b""), self._MOST_BUFFERS))
+        if sum(map(len, buffers)) > self._FLOOD_BYTES:
+            self._mark_all()
+            return
+        for event in itertools.chain.from_iterable(map(events, buffers)):
+            if event.mask & OVERFLOW:
+                self._mark_all()
+            elif watch := self._watches.get(event.watch):
+                watch.mark(event)
+        if not all(watch.written for watch in self._doubted):
+            log.warning("limits change and nothing tells of it: they are read in each scan")
+            self._trusted = False
+        self._doubted.clear()
+        if not self._trusted:
+            self._mark_all()
+
+    def doubt(self, watch: Watch) -> None:
+        """Say that a file changed and nothing told of it: the next `look` must, or none will."""
+        self._doubted.append(watch)
+
+    def close(self) -> None:
+        """End all watches."""
+        self._inotify.close()
+
+    def _mark_all(self) -> None:
+        for watch in self._watches.values():
+            watch.written = watch.relisted = True

@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
+from cgexporter.inotify import Notices, Watch
+
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FIRST_SIZE = 4096
@@ -443,8 +445,15 @@ class Walker:
         self._listings: dict[str, list[str]] = {}
         self._leaves: dict[str, int] = {}
         self._walks = 0
+        self._notices: Notices | None = None
+        # What the last walk looked at, as far as it is watched: inode and watch.
+        self._watches: dict[str, tuple[int, Watch]] = {}
         self.left_out = 0
         self.errors: list[OSError] = []
+
+    def heed(self, notices: Notices) -> None:
+        """Do not look again where the kernel would have told of something new."""
+        self._notices = notices
 
     def walk(
         self,
@@ -499,10 +508,35 @@ class Walker:
             seen[below] = (listed, inode, leaf)
             yield below or "/", inode, leaf
         self._seen = seen
+        for below in self._watches.keys() - self._listings.keys() - self._leaves.keys():
+            self._unwatch(below)
+
+    def _watch(self, below: str, inode: int) -> bool:
+        """Watch a directory that is about to be listed; whether that is new."""
+        if self._notices is None:
+            return False
+        known = self._watches.get(below)
+        if known is not None and known[0] == inode:
+            known[1].relisted = False
+            return False
+        if known is not None:
+            self._unwatch(below)
+        watch = self._notices.watch(self._root + below)
+        if watch is None:
+            return False
+        watch.relisted = False
+        self._watches[below] = (inode, watch)
+        return True
+
+    def _unwatch(self, below: str) -> None:
+        assert self._notices is not None
+        self._notices.drop(self._watches.pop(below)[1])
 
     def _look(self, below: str) -> tuple[int, list[tuple[str, int]]]:
         path = self._root + below
         status = os.stat(path)
+        if self._watch(below, status.st_ino):
+            status = os.stat(path)  # what was made in between was not told
         if status.st_nlink == 2:
             self._leaves[below] = status.st_ino
             return status.st_ino, []
@@ -518,19 +552,23 @@ class Walker:
     def is_unchanged(self) -> bool:
         """Whether a walk would find what the last one found.
 
-        A directory that was removed and made again under its name may pass for the old one,
-        but its files do not: they read as GONE.
+        Where nothing is watched, a directory that was removed and made again under its name may
+        pass for the old one, but its files do not: they read as GONE.
         """
         if self.errors or self.left_out or is_due(self._walks, self._salt):
             return False
+        watched = self._watches
+        if any(watch.relisted for _, watch in watched.values()):
+            return False
         try:
             for below, names in self._listings.items():
-                if os.listdir(self._root + below) != names:
+                if below not in watched and os.listdir(self._root + below) != names:
                     return False
             for below, inode in self._leaves.items():
-                status = os.stat(self._root + below)
-                if status.st_nlink != 2 or status.st_ino != inode:
-                    return False
+                if below not in watched:
+                    status = os.stat(self._root + below)
+                    if status.st_nlink != 2 or status.st_ino != inode:
+                        return False
         except OSError:
             return False  # the walk says what it is
         self._walks += 1
@@ -634,7 +672,8 @@ class File:
         self.content: Content = Missing.ABSENT
         self.version = 1
 
-    def _open(self, dir_fd: int, descriptors: Descriptors) -> Content:
+    def open(self, dir_fd: int, descriptors: Descriptors | None) -> Content:
+        """Open and read it; hold it where a descriptor may be taken."""
         try:
             fd = os.open(self.name, _READ_FLAGS, dir_fd=dir_fd)
         except FileNotFoundError:
@@ -642,16 +681,25 @@ class File:
         except OSError as exc:
             return reason(exc)
         is_list = self.name in _LISTS
+        content: Content
         try:
-            content: Content = _read_to_end(fd) if is_list else _pread_whole(fd, self.size)
+            content = _read_to_end(fd) if is_list else self.whole(fd, os.pread(fd, self.size, 0))
         except OSError as exc:
             content = reason(exc)
         finally:
-            if not is_list and descriptors.take():
+            if not is_list and descriptors is not None and descriptors.take():
                 self.fd = fd
             else:
                 os.close(fd)
         return content
+
+    def whole(self, fd: int, data: bytes) -> bytes:
+        """All of a content that was new in a read() of `size` bytes: see `_pread_whole`."""
+        if len(data) == self.size:
+            data = _pread_whole(fd, 2 * self.size)
+        # Buffers of up to 512 bytes are what Python makes fastest.
+        self.size = max(_LEAST_SIZE, 2 * len(data))
+        return data
 
     def close(self, descriptors: Descriptors) -> None:
         """Let the descriptor go."""
@@ -664,20 +712,40 @@ class File:
 class Directory:
     """The files of one cgroup in one hierarchy, read again and again.
 
-    A cgroup is its path and inode: a directory that was removed and made again under the
-    same name is another cgroup, and reads as GONE here.
+    `changes` counts the contents that were new, of all its files. A cgroup is its path and
+    inode: a directory that was removed and made again under the same name is another cgroup,
+    and reads as GONE here.
     """
 
-    __slots__ = ("_outcomes", "_reads", "files", "inode", "path")
+    __slots__ = (
+        *("_counters", "_notices", "_outcomes", "_reads", "_settings", "_watch"),
+        *("changes", "files", "inode", "path"),
+    )
 
-    def __init__(self, path: str, inode: int, files: Iterable[File], outcomes: Outcomes) -> None:
+    def __init__(
+        self,
+        path: str,
+        inode: int,
+        files: Iterable[File],
+        outcomes: Outcomes,
+        settings: AbstractSet[str] = frozenset(),
+    ) -> None:
         self.path = path
         self.inode = inode
         self.files = tuple(files)
+        self._settings = tuple(file for file in self.files if file.name in settings)
+        self._counters = tuple(file for file in self.files if file.name not in settings)
+        self.changes = 0
         self._reads = 0
         self._outcomes = outcomes
+        self._notices: Notices | None = None
+        self._watch: Watch | None = None
         for file in self.files:
             outcomes.add(file.name, file.content)
+
+    def heed(self, notices: Notices) -> None:
+        """From now on read settings when they were written to, and every 32nd time."""
+        self._notices = notices
 
     def refresh(self, descriptors: Descriptors) -> bool:
         """Read every file; each one's `version` grows where its content is new.
@@ -692,37 +760,56 @@ class Directory:
         # directory was made.
         probe = is_due(self._reads, self.inode)
         self._reads += 1
-        unread = []
+        if not self._settings or self._notices is None:
+            return self._read(self.files, descriptors, probe)
+        if probe or self._watch is None or self._watch.written:
+            return self._read_settings_too(self._notices, descriptors, probe)
+        return self._read(self._counters, descriptors, probe)
+
+    def _read_settings_too(self, notices: Notices, descriptors: Descriptors, probe: bool) -> bool:
+        if self._watch is None and probe:
+            self._watch = notices.watch(self.path)
+            if self._watch is not None:
+                for file in self._settings:
+                    file.close(descriptors)
+        watch = self._watch
+        if watch is None:
+            return self._read(self.files, descriptors, probe)
+        told, watch.written = watch.written, False
+        versions = [file.version for file in self._settings]
+        alive = self._read(self.files, descriptors, probe)
+        if not told and versions != [file.version for file in self._settings]:
+            notices.doubt(watch)
+        return alive
+
+    def _read(self, files: Iterable[File], descriptors: Descriptors, probe: bool) -> bool:
+        unheld = []
         pread = os.pread
-        for file in self.files:
+        for file in files:
             if file.fd < 0:
                 if probe or file.content is not Missing.ABSENT:
-                    unread.append(file)
+                    unheld.append(file)
                 continue
             try:
                 data = pread(file.fd, file.size, 0)
-                if data == file.content:
-                    continue
-                if len(data) == file.size:
-                    data = _pread_whole(file.fd, file.size * 2)
-                # Buffers of up to 512 bytes are what Python makes fastest.
-                file.size = max(_LEAST_SIZE, 2 * len(data))
+                if data != file.content:
+                    self._change(file, file.whole(file.fd, data))
             except OSError as exc:
                 why = reason(exc)
                 if why is Missing.GONE:
                     return False
                 if why is not file.content:
                     self._change(file, why)
-            else:
-                self._change(file, data)
-        return not unread or self._read_unheld(unread, descriptors)
+        return not unheld or self._read_unheld(unheld, descriptors)
 
     def _read_unheld(self, files: list[File], descriptors: Descriptors) -> bool:
         with directory(self.path) as dir_fd:
             if isinstance(dir_fd, Missing) or os.fstat(dir_fd).st_ino != self.inode:
                 return False
             for file in files:
-                content = file._open(dir_fd, descriptors)
+                # What is read seldom is worth no descriptor.
+                seldom = self._watch is not None and file in self._settings
+                content = file.open(dir_fd, None if seldom else descriptors)
                 if content is Missing.GONE:
                     return False
                 if content != file.content:
@@ -735,9 +822,13 @@ class Directory:
             self._outcomes.add(file.name, content)
         file.content = content
         file.version += 1
+        self.changes += 1
 
     def close(self, descriptors: Descriptors) -> None:
         """Let every descriptor go, and count its files no more."""
+        if self._watch is not None and self._notices is not None:
+            self._notices.drop(self._watch)
+            self._watch = None
         for file in self.files:
             file.close(descriptors)
             self._outcomes.add(file.name, file.content, -1)

@@ -13,7 +13,6 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from cgexporter import kernel
-from cgexporter.correlate.events import EventWatcher
 from cgexporter.correlate.identity import View
 from cgexporter.correlate.tiers import Tier
 from cgexporter.exporter import (
@@ -39,7 +38,7 @@ class OwnCollector(Collector):
     def __init__(self, exporter: Exporter, view: View, web: WebStatus | None) -> None:
         self._values = {
             **_values(exporter, view),
-            **_watches(exporter.watcher),
+            **_watches(exporter),
             **_web(web),
         }
 
@@ -99,13 +98,14 @@ def _known(value: float | None) -> Samples:
     return [] if value is None else [((), value)]
 
 
-def _watches(watcher: EventWatcher | None) -> Mapping[str, Samples]:
-    if watcher is None:
-        return {"watches": [], "watches_missing": [], "watch_overflows": []}
+def _watches(exporter: Exporter) -> Mapping[str, Samples]:
+    watcher, notices = exporter.watcher, exporter.scanner.notices
+    watches = (watcher.watches if watcher else 0) + (len(notices) if notices else 0)
+    missing = watcher.missing.items() if watcher else ()
     return {
-        "watches": [((), watcher.watches)],
-        "watches_missing": [((why.value,), n) for why, n in watcher.missing.items()],
-        "watch_overflows": [((), watcher.overflows)],
+        "watches": [((), watches)] if watcher or notices else [],
+        "watches_missing": [((why.value,), n) for why, n in missing],
+        "watch_overflows": [((), watcher.overflows)] if watcher else [],
     }
 
 

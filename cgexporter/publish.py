@@ -9,7 +9,7 @@ import enum
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 
 from cgexporter.correlate.facts import Facts, label_name
@@ -75,62 +75,97 @@ Pairs = Sequence[tuple[str, str | None]]
 
 # What follows the name in a sample's line, for each row of a section; "" where absent.
 _Texts = Sequence[str]
+_UNKNOWN = object()
 
 
-@dataclass(slots=True)
 class _Subject:
-    """What is kept of one cgroup between pages."""
+    """What is kept of one container, pod or cgroup between pages.
 
-    identity: tuple[object, ...]
-    pairs: Pairs
-    info: str
-    sections: dict[str, object] = field(default_factory=dict)
-    texts: dict[str, list[_Texts]] = field(default_factory=dict)
-    setters: tuple[Effective | None, str] = (None, "")
+    Attributes:
+        names: what its labels are made of.
+        labels: those of each of its samples, as text.
+        info: what follows the name in the sample of its info family.
+        cgroup: as it was rendered last.
+        texts: of the sections without a label of their own, one behind the other.
+        elements: of the others, by section: the texts of each element.
+    """
+
+    __slots__ = ("cgroup", "elements", "info", "labels", "names", "pairs", "setters", "texts")
+
+    def __init__(self, names: object, pairs: Pairs, info: Pairs) -> None:
+        self.names = names
+        self.pairs = pairs
+        self.labels = labels(pairs)
+        self.info = f"{labels((*pairs, *info))} 1\n" if info else ""
+        self.cgroup: Cgroup | None = None
+        self.texts: list[str] = []
+        self.elements: dict[str, Sequence[_Texts]] = {}
+        self.setters: tuple[Effective | None, str] = (None, "")
 
 
 class _Section:
-    """The rows of one section of `model.Cgroup`, rendered together."""
+    """The rows of one section of `model.Cgroup`, rendered together.
 
-    def __init__(self, name: str, rows: Sequence[Metric]) -> None:
+    Args:
+        name: of the section.
+        rows: of the metric table.
+        start: where its texts begin in those of a subject.
+    """
+
+    def __init__(self, name: str, rows: Sequence[Metric], start: int) -> None:
         self.name = name
         self.rows = rows
+        self.labelled = bool(rows[0].label)
         self._label = rows[0].label
+        self._place = slice(start, start + len(rows))
+        self._absent = [""] * len(rows)
         # Of one name attrgetter gives no tuple: the last is asked for twice.
         self._values: Callable[[object], tuple[float | None, ...]] = attrgetter(
             *(row.attribute for row in rows), rows[-1].attribute
         )
 
-    def texts(self, subject: _Subject, section: object, devices: Mapping[str, str]) -> None:
-        """Bring a subject's text of this section up to date."""
-        subject.sections[self.name] = section
-        if section is None:
-            subject.texts[self.name] = []
-        elif self._label:
-            subject.texts[self.name] = [
-                self._text(
-                    labels(
-                        [
-                            *subject.pairs,
-                            (self._label, _label_of(element, self._label, devices)),
-                        ]
-                    ),
-                    element,
-                )
-                for element in section  # type: ignore[attr-defined]
-            ]
-        else:
-            subject.texts[self.name] = [self._text(labels(subject.pairs), section)]
+    def update(self, subject: _Subject, section: object, before: object) -> None:
+        """Bring a subject's texts of this section up to date.
 
-    def _text(self, labelled: str, element: object) -> _Texts:
-        return [
-            ""
-            if value is None
-            else f"{labelled} {value!r}\n"
-            if value != math.inf
-            else f"{labelled} +Inf\n"
-            for value in self._values(element)
+        Args:
+            subject: whose texts to change.
+            section: as it is now; None where the host has none.
+            before: as it was when the texts were made, or _UNKNOWN.
+        """
+        place = self._place
+        if section is None:
+            subject.texts[place] = self._absent
+        elif before is None or before is _UNKNOWN:
+            subject.texts[place] = self._texts(subject.labels, section)
+        else:
+            # Of many values few change: what did not keeps its text.
+            now, then = self._values(section), self._values(before)
+            subject.texts[place] = [
+                text if value == last else _line(subject.labels, value)
+                for text, value, last in zip(subject.texts[place], now, then, strict=False)
+            ]
+
+    def update_elements(
+        self, subject: _Subject, section: object, devices: Mapping[str, str]
+    ) -> None:
+        """Make a subject's texts of a section of many elements anew."""
+        subject.elements[self.name] = [
+            self._texts(
+                labels([*subject.pairs, (self._label, _label_of(element, self._label, devices))]),
+                element,
+            )
+            for element in section or ()  # type: ignore[attr-defined]
         ]
+
+    def _texts(self, labelled: str, element: object) -> list[str]:
+        return [_line(labelled, value) for value in self._values(element)[:-1]]
+
+
+def _line(labelled: str, value: float | None) -> str:
+    """A sample's line behind its name."""
+    if value is None:
+        return ""
+    return f"{labelled} {value!r}\n" if value != math.inf else f"{labelled} +Inf\n"
 
 
 def _label_of(element: object, label: str, devices: Mapping[str, str]) -> str:
@@ -143,7 +178,12 @@ def _sections(rows: Iterable[Metric], level: Level) -> list[_Section]:
     for row in rows:
         if level in row.levels:
             by_section.setdefault(row.section, []).append(row)
-    return [_Section(name, its) for name, its in by_section.items()]
+    sections = []
+    start = 0
+    for name, its in by_section.items():
+        sections.append(_Section(name, its, start))
+        start += 0 if sections[-1].labelled else len(its)
+    return sections
 
 
 def container_pairs(container: Container) -> Pairs:
@@ -238,53 +278,60 @@ class Publisher:
             self._devices = view.snapshot.devices
             self._subjects = {}  # device names are in their texts
         subjects: dict[str, _Subject] = {}
-        by_level: dict[Level, list[tuple[_Subject, Cgroup]]] = {level: [] for level in Level}
-        for level, cgroup, pairs, info in _subjects(view):
-            identity = (cgroup.inode, pairs, info)
+        by_level: dict[Level, list[_Subject]] = {level: [] for level in Level}
+        for level, cgroup, names, describe in _subjects(view):
             subject = self._subjects.get(cgroup.path)
-            if subject is None or subject.identity != identity:
-                text = f"{labels((*pairs, *info))} 1\n" if info else ""
-                subject = _Subject(identity, pairs, text)
+            if subject is None or subject.names != names:
+                subject = _Subject(names, *describe())
             subjects[cgroup.path] = subject
-            by_level[level].append((subject, cgroup))
+            by_level[level].append(subject)
+            if level in self._levels and subject.cgroup is not cgroup:
+                self._update(level, subject, cgroup)
         self._subjects = subjects
         parts: list[str] = []
         for level in self._levels:
-            for section in self._sections[level]:
-                self._families(level, section, by_level[level], form, parts)
+            self._families(level, by_level[level], form, parts)
         if Level.CONTAINER in self._levels:
             parts.extend(_declared(view, form))
         for level, text in INFOS:
             if level in self._levels:
-                infos = [subject.info for subject, _ in by_level[level]]
+                infos = [subject.info for subject in by_level[level]]
                 _info(f"{PREFIX}_{level.value}", text, infos, form, parts)
         for level in self._levels if self._tells_limits else ():
-            setters = [_setters(subject, cgroup) for subject, cgroup in by_level[level]]
+            setters = [_setters(subject) for subject in by_level[level]]
             _info(f"{PREFIX}_{level.value}_limits", LIMITS_INFO, setters, form, parts)
         return "".join(parts)
 
+    def _update(self, level: Level, subject: _Subject, cgroup: Cgroup) -> None:
+        """Make the texts anew of the sections that are no longer the same object."""
+        before, subject.cgroup = subject.cgroup, cgroup
+        for section in self._sections[level]:
+            now = getattr(cgroup, section.name)
+            then = _UNKNOWN if before is None else getattr(before, section.name)
+            if now is then:
+                continue
+            if section.labelled:
+                section.update_elements(subject, now, self._devices)
+            else:
+                section.update(subject, now, then)
+
     def _families(
-        self,
-        level: Level,
-        section: _Section,
-        subjects: Sequence[tuple[_Subject, Cgroup]],
-        form: Format,
-        parts: list[str],
+        self, level: Level, subjects: Sequence[_Subject], form: Format, parts: list[str]
     ) -> None:
-        name = section.name
-        elements: list[_Texts] = []
-        for subject, cgroup in subjects:
-            current = getattr(cgroup, name)
-            if name not in subject.sections or subject.sections[name] is not current:
-                section.texts(subject, current, self._devices)
-            elements += subject.texts[name]
-        for row, column in zip(section.rows, zip(*elements, strict=True), strict=False):
-            texts = list(filter(None, column))
-            if texts:
-                family = row.family(level)
-                sample = family + "_total" if row.kind is Kind.COUNTER else family
-                parts.append(header(family, row.kind, row.unit, row.help, form))
-                parts += _lines(sample, texts)
+        columns = zip(*(subject.texts for subject in subjects), strict=True)
+        for section in self._sections[level]:
+            its: Iterator[_Texts] = columns
+            if section.labelled:
+                name = section.name
+                elements = (element for each in subjects for element in each.elements[name])
+                its = zip(*elements, strict=True)
+            for row, column in zip(section.rows, its, strict=False):
+                texts = list(filter(None, column))
+                if texts:
+                    family = row.family(level)
+                    sample = family + "_total" if row.kind is Kind.COUNTER else family
+                    parts.append(header(family, row.kind, row.unit, row.help, form))
+                    parts += _lines(sample, texts)
 
 
 def _info(family: str, text: str, infos: Sequence[str], form: Format, parts: list[str]) -> None:
@@ -295,9 +342,9 @@ def _info(family: str, text: str, infos: Sequence[str], form: Format, parts: lis
         parts += _lines(f"{family}_info", infos)
 
 
-def _setters(subject: _Subject, cgroup: Cgroup) -> str:
+def _setters(subject: _Subject) -> str:
     """What sets a cgroup's limits, as labels; "" where none is known."""
-    effective = cgroup.effective
+    effective = subject.cgroup.effective if subject.cgroup else None
     if effective is not subject.setters[0]:
         text = ""
         if effective is not None:
@@ -331,18 +378,38 @@ _LEVELS: Mapping[Tier, Level] = {
     tier: Level(tier.value) for tier in Tier if tier is not Tier.BETWEEN
 }
 
+# Labels of a subject's samples, and those of its info family.
+_Describe = Callable[[], tuple[Pairs, Pairs]]
 
-def _subjects(view: View) -> Iterator[tuple[Level, Cgroup, Pairs, Pairs]]:
+
+def _subjects(view: View) -> Iterator[tuple[Level, Cgroup, object, _Describe]]:
+    """Level, cgroup, what the labels are made of, and the labels where they are needed anew."""
     for container in view.containers:
-        yield (
-            Level.CONTAINER,
-            container.cgroup,
-            container_pairs(container),
-            container_info(container),
-        )
+        cgroup = container.cgroup
+        names = (cgroup.inode, container.id, container.place, container.facts)
+        yield Level.CONTAINER, cgroup, names, partial(_of_container, container)
     for pod in view.pods:
-        yield Level.POD, pod.cgroup, pod_pairs(pod), pod_info(pod)
+        cgroup = pod.cgroup
+        yield (
+            Level.POD,
+            cgroup,
+            (cgroup.inode, pod.uid, pod.place, pod.facts),
+            partial(_of_pod, pod),
+        )
     tiers = view.tiers
     for cgroup in view.cgroups:
         if level := _LEVELS.get(tiers[cgroup.path]):
-            yield level, cgroup, cgroup_pairs(cgroup), ()
+            # A level has its rows, so another one is another subject.
+            yield level, cgroup, (level, cgroup.inode), partial(_of_cgroup, cgroup)
+
+
+def _of_container(container: Container) -> tuple[Pairs, Pairs]:
+    return container_pairs(container), container_info(container)
+
+
+def _of_pod(pod: Pod) -> tuple[Pairs, Pairs]:
+    return pod_pairs(pod), pod_info(pod)
+
+
+def _of_cgroup(cgroup: Cgroup) -> tuple[Pairs, Pairs]:
+    return cgroup_pairs(cgroup), ()

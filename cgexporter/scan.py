@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 
 from cgexporter import kernel
 from cgexporter.hierarchies import Hierarchies, Hierarchy
+from cgexporter.inotify import Notices
 from cgexporter.kernel import Descriptors, Directory, File, Missing, Outcomes, Walker
 from cgexporter.machine import MachineReader
 from cgexporter.model import SECTIONS, Cgroup, FileSupport, Mode, Snapshot
 from cgexporter.parse.formats import ParseError
 from cgexporter.parse.proc import parse_partitions
-from cgexporter.sources import Source, Wants, sources_of
+from cgexporter.sources import SETTINGS, Source, Wants, sources_of
 from cgexporter.sources import everything as every_file
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 Rank = Callable[[str], int | None]
 # Cgroups with it are no containers and no pods.
 _LAST_RANK = 2
+# Directories of v1's hierarchies that hold limits, and the one that is looked at for children.
+_WATCHES_PER_CGROUP = 4
+_PARSE_AGAIN = -1
 
 
 class ScanTimeoutError(Exception):
@@ -44,8 +48,12 @@ class _Part:
     built: object = None
     leaf: bool = False
 
-    def build(self, leaf: bool, run: "_Run", path: str) -> object:
-        """Parse what changed; the section is the same object where nothing did."""
+    def build(self, leaf: bool, run: "_Run", path: str) -> bool:
+        """Parse what changed and build the section anew, or leave the same object.
+
+        Returns:
+            Whether it is a new one.
+        """
         changed = self.built is None or leaf != self.leaf
         for index, file in enumerate(self.files):
             if file.version == self.seen[index]:
@@ -65,7 +73,7 @@ class _Part:
         if changed:
             self.leaf = leaf
             self.built = self.source.make(self.parsed, leaf)
-        return self.built
+        return changed
 
 
 def _new_part(source: Source, files: Sequence[File]) -> _Part:
@@ -75,7 +83,7 @@ def _new_part(source: Source, files: Sequence[File]) -> _Part:
 class _Watched:
     """One cgroup between scans: its directories, one a hierarchy, and its sections."""
 
-    __slots__ = ("cgroup", "directories", "inodes", "parts")
+    __slots__ = ("cgroup", "changes", "directories", "inodes", "parts")
 
     def __init__(
         self,
@@ -83,10 +91,12 @@ class _Watched:
         where: dict[Hierarchy, int],
         sources: Sequence[Source],
         outcomes: Outcomes,
+        notices: Notices | None,
     ) -> None:
         self.inodes = where
         self.cgroup: Cgroup | None = None
-        self.parts: list[tuple[str, _Part]] = []
+        self.changes = _PARSE_AGAIN  # in its directories when it was made
+        self.parts: list[_Part] = []
         files: dict[Hierarchy, dict[str, File]] = {}
         for source in sources:
             chosen = []
@@ -97,28 +107,35 @@ class _Watched:
                 else:
                     chosen.append(File(wanted.name))
             if any(wanted.hierarchy in where for wanted in source.files):
-                self.parts.append((source.section, _new_part(source, chosen)))
+                self.parts.append(_new_part(source, chosen))
         self.directories = [
-            Directory(hierarchy.directory(path), where[hierarchy], named.values(), outcomes)
+            Directory(
+                hierarchy.directory(path), where[hierarchy], named.values(), outcomes, SETTINGS
+            )
             for hierarchy, named in files.items()
         ]
+        if notices is not None:
+            for directory in self.directories:
+                directory.heed(notices)
 
     def read(self, path: str, leaf: bool, run: "_Run") -> Cgroup | None:
         """Read it again; None when it is gone."""
+        changes = 0
         for directory in self.directories:
             if not directory.refresh(run.descriptors):
                 return None
-        sections = {name: part.build(leaf, run, path) for name, part in self.parts}
+            changes += directory.changes
         last = self.cgroup
-        if (
-            last is not None
-            and last.leaf == leaf
-            and all(getattr(last, name) is section for name, section in sections.items())
-        ):
+        if last is not None and changes == self.changes and leaf == last.leaf:
             return last
-        inode = next(iter(self.inodes.values()))
-        trees = frozenset(hierarchy.mount_point for hierarchy in self.inodes)
-        self.cgroup = Cgroup(path, inode, leaf, trees=trees, **sections)  # type: ignore[arg-type]
+        errors = len(run.odd)
+        new = {p.source.section: p.built for p in self.parts if p.build(leaf, run, path)}
+        self.changes = changes if len(run.odd) == errors else _PARSE_AGAIN
+        if last is None:
+            inode = next(iter(self.inodes.values()))
+            trees = frozenset(hierarchy.mount_point for hierarchy in self.inodes)
+            last = Cgroup(path, inode, leaf, trees=trees)
+        self.cgroup = last.changed(leaf=leaf, **new)
         return self.cgroup
 
     def close(self, descriptors: Descriptors) -> None:
@@ -221,6 +238,17 @@ class Scanner:
         self._warned_drop = False
         self._under_way: tuple[Mapping[str, Cgroup], Found] | None = None
         self.descriptors = Descriptors(max_open_files)
+        self.notices: Notices | None = None
+
+    def heed_notices(self) -> None:
+        """Ask the kernel before each scan what was written and made: see `Notices`.
+
+        Raises:
+            OSError: it gives no inotify instance.
+        """
+        self.notices = Notices(_WATCHES_PER_CGROUP * self._max_cgroups)
+        for _, walker in self._walkers:
+            walker.heed(self.notices)
 
     @property
     def mode(self) -> Mode:
@@ -252,7 +280,9 @@ class Scanner:
                 raise ScanTimeoutError(f"scan stopped after {len(cgroups)} of {total} cgroups")
             watched = self._watched.get(path)
             if watched is None:
-                watched = self._watched[path] = _Watched(path, where, self._sources, self._outcomes)
+                watched = self._watched[path] = _Watched(
+                    path, where, self._sources, self._outcomes, self.notices
+                )
             try:
                 cgroup = watched.read(path, leaf, run)
             except OSError as exc:
@@ -288,6 +318,9 @@ class Scanner:
         """Close every file."""
         for path in list(self._watched):
             self._forget(path)
+        if self.notices is not None:
+            self.notices.close()
+            self.notices = None
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Cgroup and full path of each file that the last scan read."""
@@ -300,6 +333,8 @@ class Scanner:
     def find(self) -> Found:
         """List the cgroups worth reading: the first half of `scan`."""
         started, began = kernel.now(), time.monotonic()
+        if self.notices is not None:
+            self.notices.look()
         if self._found is not None and all(walker.is_unchanged() for _, walker in self._walkers):
             return replace(self._found, started=started, began=began)
         found: dict[str, tuple[dict[Hierarchy, int], bool]] = {}

@@ -59,6 +59,20 @@ _TWINS = {
     "blkio.throttle.io_serviced_recursive": "blkio.throttle.io_serviced",
 }
 
+# Files that change when somebody writes to a file of the same directory, and never otherwise. So
+# no list of devices or CPUs, which come and go, and nothing that the kernel takes back itself.
+SETTINGS = frozenset(
+    (
+        *("cpu.max", "cpu.max.burst", "cpu.weight", "cpu.idle", "cpu.weight.nice"),
+        *("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us", "cpu.shares"),
+        *("memory.max", "memory.high", "memory.low", "memory.min", "memory.swap.max"),
+        *("memory.swap.high", "memory.zswap.max", "memory.oom.group"),
+        *("memory.limit_in_bytes", "memory.soft_limit_in_bytes"),
+        *("memory.memsw.limit_in_bytes", "memory.kmem.limit_in_bytes"),
+        *("pids.max", "cgroup.max.depth", "cgroup.max.descendants"),
+    )
+)
+
 
 class SourceFile(NamedTuple):
     """One file of a section, in the hierarchy that has it on this host."""

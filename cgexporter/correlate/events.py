@@ -64,20 +64,20 @@ _CONTAINER_RANK = 0
 
 def _sum(one: Counts, other: Counts) -> Counts:
     """Counts together, where None is nothing."""
-    a, b, c = (
-        mine if theirs is None else theirs if mine is None else mine + theirs
-        for mine, theirs in zip(one, other, strict=True)
-    )
-    return a, b, c
+    return _plus(one[0], other[0]), _plus(one[1], other[1]), _plus(one[2], other[2])
+
+
+def _plus(mine: int | None, theirs: int | None) -> int | None:
+    return mine if theirs is None else theirs if mine is None else mine + theirs
 
 
 def _most(one: Counts, other: Counts) -> Counts:
     """The later of two readings of counters that only grow."""
-    a, b, c = (
-        mine if theirs is None else theirs if mine is None else max(mine, theirs)
-        for mine, theirs in zip(one, other, strict=True)
-    )
-    return a, b, c
+    return _larger(one[0], other[0]), _larger(one[1], other[1]), _larger(one[2], other[2])
+
+
+def _larger(mine: int | None, theirs: int | None) -> int | None:
+    return mine if theirs is None else theirs if mine is None else max(mine, theirs)
 
 
 def _parse_memory(data: bytes) -> Counts:
@@ -129,6 +129,7 @@ class _Tracked:
     path: str
     is_container: bool
     counts: Counts = _NOTHING
+    seen: Cgroup | None = None  # the one in the last scan, whose counts are in `counts`
     last_oom_kill: float | None = None
     owner: str = ""
     watches: list[int] = field(default_factory=list)
@@ -521,12 +522,7 @@ class EventWatcher:
                     self._with(cgroup, kept) if cgroup.path in kept else cgroup
                     for cgroup in view.cgroups
                 ],
-                containers=[
-                    c.with_cgroup(cgroup)
-                    if (cgroup := self._with_last_kill(c.cgroup)) is not c.cgroup
-                    else c
-                    for c in view.containers
-                ],
+                containers=[c.with_cgroup(self._with_last_kill(c.cgroup)) for c in view.containers],
             )
 
     def _take(self, view: View) -> None:
@@ -536,7 +532,7 @@ class EventWatcher:
             if tracked is None:
                 continue
             if tracked.is_container:
-                self._count(tracked, _counts_of(cgroup), fresh=self._updated)
+                self._see(tracked, cgroup)
             elif tracked.blind or tracked.waiting:
                 self._read(tracked)
         tree = self._trees()[0]
@@ -559,6 +555,12 @@ class EventWatcher:
         if not self._leaving and (kills := self._read_machine()) is not None:
             self._explained = kills  # what is left was killed where nobody looks
         self._updated = True
+
+    def _see(self, tracked: _Tracked, cgroup: Cgroup) -> None:
+        """Take the counts of a container from a scan, where they may be new."""
+        if tracked.seen is not cgroup:
+            self._count(tracked, _counts_of(cgroup), fresh=self._updated)
+            tracked.seen = cgroup
 
     def _overlooked(self, path: str) -> _Tracked | None:
         """Track a cgroup that no notification told of."""
@@ -622,7 +624,7 @@ def _with_kept(owner: _Owner, cgroup: Cgroup, kept: Kept) -> Cgroup:
         if owner.of[0] is cgroup and owner.with_kept is not None:
             return owner.with_kept
     owner.of = (cgroup, kept)
-    owner.with_kept = replace(cgroup, kept=kept)
+    owner.with_kept = cgroup.changed(kept=kept)
     return owner.with_kept
 
 

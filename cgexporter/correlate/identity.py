@@ -31,7 +31,8 @@ _HEX_ID = re.compile(r"[0-9a-f]{64}")
 _UNIT = re.compile(r"\.(slice|service|mount|socket|swap|device|automount|path|target|timer)$")
 
 
-@dataclass(frozen=True, slots=True)
+# Never changed once made, but not frozen, as `Cgroup` is not: a busy one is made in each scan.
+@dataclass(slots=True, unsafe_hash=True)
 class Container:
     """One container.
 
@@ -49,15 +50,17 @@ class Container:
     process: Process | None = None
     facts: Facts = NOTHING
 
+    def with_cgroup(self, cgroup: Cgroup) -> "Container":
+        """The same container, with its cgroup as it is now."""
+        if cgroup is self.cgroup:
+            return self
+        # A third of what dataclasses.replace costs, for each container in each scan.
+        return Container(cgroup, self.place, self.id, self.process, self.facts)
+
     @property
     def name(self) -> str | None:
         """Its name, where known."""
         return self.facts.name or self.place.container_name
-
-    def with_cgroup(self, cgroup: Cgroup) -> "Container":
-        """The same container with its cgroup as it is after another step of a scan."""
-        # A third of what dataclasses.replace costs, for each container in each scan.
-        return Container(cgroup, self.place, self.id, self.process, self.facts)
 
     @property
     def title(self) -> str:
@@ -187,6 +190,7 @@ class _Known:
     process: Process | None = None
     merged_of: tuple[Cgroup, Cgroup] | None = None
     merged: Cgroup | None = None
+    container: Container | None = None
 
 
 @dataclass(slots=True)
@@ -233,7 +237,7 @@ class Correlator:
                 self._look(path, known, descend=True)
                 merged = self._with_payload(cgroup, known, snapshot)
                 facts = told.get((path, cgroup.inode), NOTHING)
-                containers.append(Container(merged, place, _id(path, place), known.process, facts))
+                containers.append(_container(known, merged, place, facts))
             elif level is Level.POD:
                 facts = told.get((path, cgroup.inode), NOTHING)
                 pods.append(Pod(cgroup, place, place.pod_uid or path, facts))
@@ -325,6 +329,22 @@ class Correlator:
         return known.merged or cgroup
 
 
+def _container(known: _Known, cgroup: Cgroup, place: Place, facts: Facts) -> Container:
+    """The container of a cgroup; the same object as before where nothing changed."""
+    last = known.container
+    if (
+        last is None
+        or last.process is not known.process
+        or last.facts is not facts
+        or last.place != place
+    ):
+        name = _id(cgroup.path, place)
+        known.container = Container(cgroup, place, name, known.process, facts)
+    else:
+        known.container = last.with_cgroup(cgroup)
+    return known.container
+
+
 def _enclosing(path: str, paths: set[str]) -> str | None:
     """The nearest of `paths` above a path."""
     while path := path.rpartition("/")[0]:
@@ -349,7 +369,7 @@ def _merge(outer: Cgroup, payload: Cgroup) -> Cgroup:
         changed["pids"] = tasks.with_payload(outer.pids, payload.pids)
     if payload.io_limits:
         changed["io_limits"] = io_more.with_payload(outer.io_limits or (), payload.io_limits)
-    return replace(outer, **changed)  # type: ignore[arg-type]
+    return outer.changed(**changed)
 
 
 def _id(path: str, place: Place) -> str:
@@ -431,7 +451,7 @@ def _joined(found: Sequence[Container]) -> list[Container]:
 def _united(main: Cgroup, part: Cgroup) -> Cgroup:
     """One cgroup of two that are in different hierarchies: each has what the other lacks."""
     sections = {name: _filled(getattr(main, name), getattr(part, name)) for name in SECTIONS}
-    return replace(main, trees=main.trees | part.trees, **sections)
+    return main.changed(trees=main.trees | part.trees, **sections)
 
 
 def _filled(main: Any, part: Any) -> Any:

@@ -47,6 +47,8 @@ class _Known:
     effective: Effective
     cgroup: Cgroup | None = None
     with_effective: Cgroup | None = None
+    container: Container | None = None
+    container_with_effective: Container | None = None
 
 
 @dataclass(slots=True)
@@ -77,7 +79,7 @@ class Limits:
 
         return replace(
             view,
-            containers=[_container(c, limited(c.cgroup)) for c in view.containers],
+            containers=[_container(c, known.get(c.cgroup.path)) for c in view.containers],
             pods=[_pod(pod, limited(pod.cgroup)) for pod in view.pods],
             cgroups=[limited(cgroup) for cgroup in view.cgroups],
         )
@@ -90,6 +92,9 @@ class Limits:
         return self._machine[1]
 
     def _find(self, cgroup: Cgroup, above: _Limits) -> _Known:
+        known = self._known.get(cgroup.path)
+        if known is not None and known.cgroup is cgroup and known.above is above:
+            return known
         cpu, memory, pids, cpuset = cgroup.cpu, cgroup.memory, cgroup.pids, cgroup.cpuset
         own = (
             cpu.limit_cores if cpu else None,
@@ -97,7 +102,6 @@ class Limits:
             pids.max if pids else None,
             cpuset.cpus if cpuset else None,
         )
-        known = self._known.get(cgroup.path)
         if known is not None and known.own == own and known.above is above:
             return known
         path = cgroup.path
@@ -137,12 +141,19 @@ def _above(path: str, known: Mapping[str, _Known], machine: _Limits) -> _Limits:
 def _with_effective(cgroup: Cgroup, known: _Known) -> Cgroup:
     if known.cgroup is not cgroup or known.with_effective is None:
         known.cgroup = cgroup
-        known.with_effective = replace(cgroup, effective=known.effective)
+        known.with_effective = cgroup.changed(effective=known.effective)
     return known.with_effective
 
 
-def _container(container: Container, cgroup: Cgroup) -> Container:
-    return container if container.cgroup is cgroup else container.with_cgroup(cgroup)
+def _container(container: Container, known: _Known | None) -> Container:
+    if known is None:
+        return container
+    if known.container is not container or known.container_with_effective is None:
+        known.container = container
+        known.container_with_effective = container.with_cgroup(
+            _with_effective(container.cgroup, known)
+        )
+    return known.container_with_effective
 
 
 def _pod(pod: Pod, cgroup: Cgroup) -> Pod:
@@ -166,7 +177,7 @@ def with_root(snapshot: Snapshot, sections: AbstractSet[str]) -> Snapshot:
         changed["pids"] = (root.pids or Pids())._replace(current=machine.tasks)
     if not changed:
         return snapshot
-    cgroups = {**snapshot.cgroups, "/": replace(root, **changed)}  # type: ignore[arg-type]
+    cgroups = {**snapshot.cgroups, "/": root.changed(**changed)}
     return replace(snapshot, cgroups=cgroups)
 
 

@@ -495,7 +495,7 @@ class NetworkCollector:
             namespace = by_owner[cgroup.path]
             last = before.get(cgroup.path)
             if last is None or last.of is not cgroup or last.namespace is not namespace:
-                now = replace(cgroup, network=namespace.network, transport=namespace.transport)
+                now = cgroup.changed(network=namespace.network, transport=namespace.transport)
                 last = _Attached(cgroup, namespace, now)
             attached[cgroup.path] = last
             return last.cgroup

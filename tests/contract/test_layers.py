@@ -9,7 +9,8 @@ import pytest
 LAYERS = (
     ("document", "durations"),
     ("web",),
-    ("kernel", "inotify"),
+    ("inotify",),
+    ("kernel",),
     ("parse",),
     ("rtnetlink",),
     ("model",),
