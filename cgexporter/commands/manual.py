@@ -111,7 +111,7 @@ def _page() -> Iterator[str]:
     yield ".Bl -tag -width completion"
     for name, what in COMMANDS.items():
         yield f".It Cm {name}"
-        yield _text(what[0].upper() + what[1:] + ".")
+        yield from _sentences(what[0].upper() + what[1:] + ".")
     yield ".El"
     yield ".Sh OPTIONS"
     yield from _options(main)

@@ -93,7 +93,11 @@ def test_every_flag_is_a_setting(tmp_path: Path) -> None:
     """No flag of the command but those of one run is missing from the file."""
     for action in parser()._actions:
         name = action.option_strings[-1].removeprefix("--").removeprefix("no-")
-        if name in ("help", "version", "once", "format", "config.file"):
+        if name in ("help", "version", "config.file"):
+            continue
+        if name in ("once", "format", "interval", "sort", "filter", "from"):
+            with pytest.raises(ConfigError, match="is of the command line alone"):
+                merged(tmp_path, f"{name}: x\n")
             continue
         # No list of flags takes this, so the refusal names the flag's own value.
         with pytest.raises(ConfigError, match=r"not a single value|not true or false"):

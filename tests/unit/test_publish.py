@@ -241,7 +241,7 @@ def views(draw: st.DrawFn) -> View:
         # Few sections at a time: most of them are alike, and all have their turn.
         chosen = draw(st.sets(st.sampled_from(SECTIONS), max_size=3))
         return Cgroup(
-            f"/{next(numbers)}{draw(NAMES)}",
+            f"/{next(numbers)}{draw(NAMES).replace('/', '')}",
             draw(st.integers(1, 9)),
             leaf=draw(st.booleans()),
             cpu=draw(CPU) if "cpu" in chosen else None,
