@@ -44,6 +44,7 @@ FIRE = {
             "ContainerCPUThrottlingSevere",
             "ContainerCPUNearLimit",
             "ContainerMemoryNearLimit",
+            "ContainerMemoryPressureHigh",
             "ContainerOOMKilled",
             "OOMKillLoop",
             "ContainerPidsNearLimit",

@@ -42,6 +42,11 @@ _WRITES = "while :; do dd if=/dev/zero of=/data/file bs=64k count=16 conv=fsync;
 _READS = "while :; do dd if=/data/file of=/dev/null bs=64k iflag=direct; sleep 0.2; done"
 # A file system in memory counts as the container's, and cannot be reclaimed.
 _HOLDS = "dd if=/dev/zero of=/dev/shm/held bs=1M count=30; while :; do sleep 1; done"
+# A file larger than the limit, read again and again: pages are needed as soon as they are gone.
+_SEEKS = """\
+dd if=/dev/zero of=/data/index bs=1M count=24 conv=fsync
+while :; do cat /data/index > /dev/null; done
+"""
 # A shell that cannot fork ends, so a shell of its own tries it.
 _FORKS = """\
 for n in 1 2 3 4 5 6; do sleep 1000 & done
@@ -165,6 +170,7 @@ def _patients(runc: Runc, directory: Path, root: Path, stack: contextlib.ExitSta
         "db": (_WRITES, {"blockIO": {"throttleWriteBpsDevice": [throttle]}} if throttle else {}),
         "cache": (_READS, {}),
         "api": (_HOLDS, {"memory": {"limit": 32 * MIB, "swap": 32 * MIB}}),
+        "search": (_SEEKS, {"memory": {"limit": 16 * MIB, "swap": 16 * MIB}}),
         "forker": (_FORKS, {"pids": {"limit": 8}}),
     }
     started = {}
@@ -175,7 +181,7 @@ def _patients(runc: Runc, directory: Path, root: Path, stack: contextlib.ExitSta
             script,
             resources=resources,  # type: ignore[arg-type]
             cgroups_path=f"/docker/{id_}",
-            binds={"/data": data} if name in ("db", "cache") else None,
+            binds={"/data": data} if name in ("db", "cache", "search") else None,
         )
         _told_by_docker(root, id_, name)
     _connect(started["web"], started["db"], stack)
