@@ -75,10 +75,12 @@ def install(extra: str = "") -> None:
     wanted = (ROOT / "pyproject.toml").read_text()
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    try:
-        venv.create(VENV, with_pip=True)
-    except subprocess.CalledProcessError:
-        sys.exit("python3 has no ensurepip here: apt-get install python3-venv")
+    # This may run from .venv's own Python, which cannot be written anew meanwhile.
+    if not (BIN / "pip").exists():
+        try:
+            venv.create(VENV, with_pip=True)
+        except subprocess.CalledProcessError:
+            sys.exit("python3 has no ensurepip here: apt-get install python3-venv")
     run(BIN / "pip", "install", "--quiet", "--editable", f".{extra}")
     stamp.write_text(wanted)
 

@@ -45,6 +45,7 @@ FIRE = {
             "ContainerCPUNearLimit",
             "ContainerMemoryNearLimit",
             "ContainerMemoryPressureHigh",
+            "ContainerIOPressureHigh",
             "ContainerOOMKilled",
             "OOMKillLoop",
             "ContainerPidsNearLimit",

@@ -24,7 +24,7 @@ DIFFERENT: Mapping[str, str] = {
     "container_last_seen": "the time of the scrape here",
     "container_start_time_seconds": "of the cgroup's directory here, of the runtime there",
     "container_memory_kernel_usage": "0 there on v2",
-    "container_memory_failcnt": "0 there on v2",
+    "container_memory_failcnt_total": "0 there on v2",
     "container_oom_events_total": "from the kernel's log there, gone with the container",
     "cadvisor_version_info": "ours and theirs",
 }

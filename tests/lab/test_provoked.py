@@ -13,7 +13,7 @@ from tests.lab.conftest import start
 from tests.lab.machine import Guest
 
 _KILLS = 12
-_SLICE = "lab-victims.slice"
+_SLICE = "victims.slice"
 _VICTIM = (
     "docker run --rm --network none --memory 16m --memory-swap 16m "
     f"--cgroup-parent {_SLICE} lab:1 sh -c 'x=aaaaaaaa; while :; do x=$x$x; done' >/dev/null 2>&1"
@@ -37,7 +37,7 @@ def guest(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gu
 
 def test_kills_between_scrapes(guest: Guest) -> None:
     """Containers that are OOM-killed and removed between two scrapes are all counted."""
-    parent = f"/lab.slice/{_SLICE}"
+    parent = f"/{_SLICE}"
     # It holds the slice, which systemd would remove with its last container.
     guest.run(f"systemd-run -q --slice {_SLICE} --unit holder sleep 100000")
 
@@ -45,7 +45,7 @@ def test_kills_between_scrapes(guest: Guest) -> None:
         (sample,) = (
             s
             for s in samples(text)
-            if s.name == "cgexporter_cgroup_oom_kills_total" and s.labels["cgroup"] == parent
+            if s.name == "cgexporter_slice_oom_kills_total" and s.labels["cgroup"] == parent
         )
         return sample.value
 
