@@ -636,9 +636,18 @@ def _labels(row: _Row, pairs: Pairs) -> str:
 
 
 def _subjects(view: View) -> Iterator[tuple[Container | Pod | Cgroup, Cgroup]]:
-    for container in (*view.containers, *view.sandboxes):
+    for container in view.containers:
         yield container, container.cgroup
+    # The kubelet has a pod's network on the row of its sandbox.
+    sandboxed = {one.cgroup.path.rpartition("/")[0]: one for one in view.sandboxes}
     for pod in view.pods:
-        yield pod, pod.cgroup
+        if pod.cgroup.network and pod.cgroup.path in sandboxed:
+            sandbox = sandboxed.pop(pod.cgroup.path)
+            yield sandbox, sandbox.cgroup.changed(network=pod.cgroup.network)
+            yield pod, pod.cgroup.changed(network=None)
+        else:
+            yield pod, pod.cgroup
+    for sandbox in sandboxed.values():
+        yield sandbox, sandbox.cgroup
     for cgroup in view.cgroups:
         yield cgroup, cgroup

@@ -1,7 +1,7 @@
 """Linters and clients of the chart, image and workflows: built or installed once into a cache.
 
 Go programs are pinned by ``go/NAME/go.mod``, Python's by ``linters.txt``. The first time takes
-about six minutes on two CPUs, helm three of them; then nothing.
+about ten minutes on two CPUs, helm three of them; then nothing.
 """
 
 import hashlib
