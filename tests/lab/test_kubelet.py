@@ -159,7 +159,8 @@ def pages(node: Guest) -> Pages:
     with exporter.served(node, *_CADVISOR):
         exporter.page(node, "/metrics/cadvisor")
         before = samples(exporter.page(node, "/metrics/cadvisor"))
-        node.run(f"echo 1 >{_FREEZE}; grep -qx 'frozen 1' {Path(_FREEZE).parent}/cgroup.events")
+        frozen = f"grep -qx 'frozen 1' {Path(_FREEZE).parent}/cgroup.events"
+        node.run(f"echo 1 >{_FREEZE}; for _ in $(seq 100); do {frozen} && exit; sleep 0.2; done")
         try:
             theirs = _collected_after(node, node.json("date +%s") + 2)
             resource = samples(node.run("curl -sS http://127.0.0.1:10255/metrics/resource"))
