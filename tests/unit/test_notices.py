@@ -254,3 +254,18 @@ def test_a_write_while_the_scan_runs_is_no_surprise(
         host.limits()
     assert wrote
     assert caplog.messages == []
+
+
+def test_watching_is_spread_over_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once watching took its time of a scan, the rest is left to later ones."""
+    monkeypatch.setattr(inotify.Notices, "_SECONDS_A_SCAN", 0.0)
+    notices = inotify.Notices(10)
+    assert notices.watch(str(tmp_path)) is None
+    monkeypatch.setattr(inotify.Notices, "_SECONDS_A_SCAN", 1e-9)
+    notices.look()
+    (tmp_path / "other").mkdir()
+    assert notices.watch(str(tmp_path)) is not None
+    assert notices.watch(str(tmp_path / "other")) is None
+    notices.look()
+    assert notices.watch(str(tmp_path / "other")) is not None
+    notices.close()
