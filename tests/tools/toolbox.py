@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools.cache import ROOT, making
+
 RECIPES = Path(__file__).parent / "go"
 LINTERS = Path(__file__).parent / "linters.txt"
-_HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cgexporter"
-TOOLBOX = Path(os.environ.get("CGEXPORTER_CACHE") or _HOME) / "toolbox"
+TOOLBOX = ROOT / "toolbox"
 
 
 def key(*files: Path) -> str:
@@ -47,15 +48,14 @@ def go_program(name: str) -> Path:
         text=True,
         check=True,
     ).stdout.split()[0]
-    TOOLBOX.mkdir(parents=True, exist_ok=True)
-    made = program.with_name(f".{program.name}.{os.getpid()}")
-    subprocess.run(
-        ["go", "build", "-trimpath", "-ldflags", "-s -w", "-o", str(made), package],
-        cwd=recipe,
-        env=os.environ | {"CGO_ENABLED": "0"},
-        check=True,
-    )
-    made.rename(program)
+    with making(program) as place:
+        if place is not None:
+            subprocess.run(
+                ["go", "build", "-trimpath", "-ldflags", "-s -w", "-o", str(place), package],
+                cwd=recipe,
+                env=os.environ | {"CGO_ENABLED": "0"},
+                check=True,
+            )
     return program
 
 
