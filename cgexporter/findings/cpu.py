@@ -75,13 +75,10 @@ def _too_small(window: Window, case: Case, whom: Case, average: float, part: flo
     though = (
         f", though {percent(idle)} of the node is idle" if idle is not None and idle > _IDLE else ""
     )
-    return Finding(
+    return whom.finding(
         kind="throttled",
         harm=Harm.WARNING,
         cause=f"{_about(case, whom)} is held back by a CPU limit of {cores(limit)}{though}",
-        container=whom.name,
-        pod=whom.pod,
-        cgroup=whom.path,
         evidence=_evidence(window, case, average, part),
         limit=window.limit(case.now, "cpu"),
         change=f"{more(whom, 'cpu')}, or remove the limit and rely on shares",
@@ -105,14 +102,11 @@ def _bursts(window: Window, case: Case, whom: Case, average: float, part: float)
                 f"{limit * period / side_by_side * 1e3:.3g} ms, then wait for the rest of "
                 f"{period * 1e3:.0f} ms"
             )
-    return Finding(
+    return whom.finding(
         kind="bursts",
         harm=Harm.WARNING,
         cause=f"{_about(case, whom)} needs little CPU but at once: its limit of {cores(limit)} "
         "is used up early in a period",
-        container=whom.name,
-        pod=whom.pod,
-        cgroup=whom.path,
         evidence=evidence,
         limit=window.limit(case.now, "cpu"),
         change=f"run at most {_threads(limit)} at once (GOMAXPROCS, "
@@ -153,15 +147,12 @@ def _against(window: Window, case: Case, hog: Case, waiting: float) -> Iterator[
     file = "cpu.weight" if window.unified else "cpu.shares"
     used = (case.grown("cpu", "usage_seconds") or 0) / window.seconds
     taken = (hog.grown("cpu", "usage_seconds") or 0) / window.seconds
-    yield Finding(
+    yield case.finding(
         kind="starved",
         harm=Harm.WARNING,
         cause=f"{case.name} waits for CPU: it has {own} shares against {other} of {hog.name}"
         if not window.unified
         else f"{case.name} waits for CPU: it has a weight of {own} against {other} of {hog.name}",
-        container=case.name,
-        pod=case.pod,
-        cgroup=case.path,
         evidence=[
             f"waited for CPU in {percent(waiting)} of the time and used {cores(used)}",
             f"{hog.name} used {cores(taken)}; {theirs} has {file} {other}",

@@ -79,13 +79,10 @@ def _near(window: Window, case: Case, whom: Case) -> Finding:
             f"grew by {amount(rate)} a second: full in {(limit - working) / rate:.0f} s"
         )
     who = whom.name if case is whom else f"{whom.name}, in {case.name},"
-    return Finding(
+    return whom.finding(
         kind="memory_near_limit",
         harm=Harm.NOTE if mostly_cache else Harm.WARNING,
         cause=f"{who} is {percent(working / limit)} full: {amount(limit)} is its memory limit",
-        container=whom.name,
-        pod=whom.pod,
-        cgroup=whom.path,
         evidence=evidence,
         limit=window.limit(case.now, "memory"),
         change=f"{more(whom, 'memory')}, or make it use less",
@@ -101,14 +98,11 @@ def _cache(window: Window, case: Case, whom: Case) -> Iterator[Finding]:
     if again < _REFAULTS:
         return  # page cache fills whatever there is; that alone is no harm
     limit = memory.max_bytes or 0
-    yield Finding(
+    yield whom.finding(
         kind="page_cache_thrash",
         harm=Harm.WARNING,
         cause=f"{whom.name} reads the same again: its page cache does not fit its memory limit "
         f"of {amount(limit)}",
-        container=whom.name,
-        pod=whom.pod,
-        cgroup=whom.path,
         evidence=[
             f"{amount(again)} a second had been in the page cache before and was dropped",
             *_use(case),
@@ -186,13 +180,10 @@ def swapping(window: Window) -> Iterator[Finding]:
         if not swap or (back < _REFAULTS and out < _REFAULTS):
             continue
         limit = window.acting(case, "memory")
-        yield Finding(
+        yield case.finding(
             kind="swapping",
             harm=Harm.WARNING,
             cause=f"{case.name} swaps: {amount(swap)} of its memory is on disk",
-            container=case.name,
-            pod=case.pod,
-            cgroup=case.path,
             evidence=[
                 f"{amount(out)} a second more swapped out, {amount(back)} a second came back",
                 *(_use(case) if case.now.memory else []),
@@ -213,13 +204,10 @@ def stalled(window: Window) -> Iterator[Finding]:
             continue
         part = waited / window.seconds
         why, limit = _because(window, case)
-        yield Finding(
+        yield case.finding(
             kind="memory_stalled",
             harm=Harm.WARNING,
             cause=f"{case.name} stands still for memory {percent(part)} of the time: {why}",
-            container=case.name,
-            pod=case.pod,
-            cgroup=case.path,
             evidence=[
                 f"no task ran for {waited:.1f} s of {window.seconds:.1f} s (memory.pressure full)",
                 *(_use(case) if case.now.memory else []),

@@ -88,6 +88,10 @@ class Case:
             was = getattr(values, name)
         return None if now is None or was is None or now < was else now - was
 
+    def finding(self, **what: Any) -> Finding:
+        """A finding about it: the other attributes of `Finding`."""
+        return Finding(container=self.name, pod=self.pod, cgroup=self.path, **what)
+
 
 @dataclass(frozen=True)
 class Window:

@@ -35,13 +35,10 @@ def io_stalled(window: Window) -> Iterator[Finding]:
             continue
         part = waited / window.seconds
         why, limit, wanted = _because(window, case)
-        yield Finding(
+        yield case.finding(
             kind="io_stalled",
             harm=Harm.WARNING,
             cause=f"{case.name} stands still for I/O {percent(part)} of the time: {why}",
-            container=case.name,
-            pod=case.pod,
-            cgroup=case.path,
             evidence=[
                 f"no task ran for {waited:.1f} s of {window.seconds:.1f} s (io.pressure full)",
                 *(_rate_line(window, device, rates) for device, rates in _rates(case, window)),
@@ -166,13 +163,10 @@ def task_limit(window: Window) -> Iterator[Finding]:
             if total
             else "is close to its limit of threads"
         )
-        yield Finding(
+        yield whom.finding(
             kind="pids_limit",
             harm=Harm.CRITICAL if lately else Harm.WARNING,
             cause=f"{who} {what}: {whole(pids.max)} are allowed",
-            container=whom.name,
-            pod=whom.pod,
-            cgroup=whom.path,
             evidence=[
                 f"{pids.current} threads now of {whole(pids.max)}",
                 f"{refused}{total} refused since it was made",
@@ -191,13 +185,10 @@ def not_as_declared(window: Window) -> Iterator[Finding]:
         if declared is None:
             continue
         for what, limit, said, is_so in _differing(window, case, declared):
-            yield Finding(
+            yield case.finding(
                 kind="not_as_declared",
                 harm=Harm.WARNING,
                 cause=f"{case.name} has another {what} than its manifest says: {is_so}, not {said}",
-                container=case.name,
-                pod=case.pod,
-                cgroup=case.path,
                 evidence=[f"declared {said}, enforced {is_so}"],
                 limit=limit,
                 change="see whether a resize is under way; else restart the container, and find "
@@ -298,13 +289,10 @@ def host_namespaces(window: Window) -> Iterator[Finding]:
         if not shared:
             continue
         kinds = ", ".join(shared)
-        yield Finding(
+        yield case.finding(
             kind="host_namespaces",
             harm=Harm.NOTE,
             cause=f"{case.name} is in the host's {kinds} namespace{'s' * (len(shared) > 1)}",
-            container=case.name,
-            pod=case.pod,
-            cgroup=case.path,
             evidence=[
                 f"{kind}: " + (f"{kind}:[{inode}], the host's" if inode else "the host's")
                 for kind, inode in shared.items()
