@@ -16,6 +16,9 @@ would never be seen, so the kernel is asked to tell at once:
 * v1's ``pids.events`` tells nobody since Linux 6.12 (kernel/cgroup/pids.c, pids_event, notifies
   the file that only v2 has). A new container is read there again and again, ever more rarely.
 
+On v2 a container may be gone before its counters are read: what the cgroups around it go on
+counting tells of it (`outlived`).
+
 What was counted stays with the pod, or else with the cgroup, around the container. All this is
 a hint to look early. The walk of each scan is the truth: what has no watch is read then.
 """
@@ -31,7 +34,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from cgexporter import inotify, kernel
+from cgexporter.correlate.counts import NOTHING, Counts, add, counts_of, most
 from cgexporter.correlate.identity import View
+from cgexporter.correlate.outlived import Outlived
 from cgexporter.correlate.tiers import Tier
 from cgexporter.hierarchies import Hierarchies, Hierarchy
 from cgexporter.inotify import Inotify, Unwatched
@@ -46,10 +51,6 @@ from cgexporter.parse.v1.memory import parse_oom_kill
 
 log = logging.getLogger(__name__)
 
-# OOM kills, memory.high breaches, refused forks; None where the kernel does not count.
-Counts = tuple[int | None, int | None, int | None]
-_NOTHING: Counts = (None, None, None)
-
 # The signal comes before the kill: how long to look for it, and how often.
 _KILL_SECONDS = 0.25
 _LOOK_SECONDS = 0.0005
@@ -60,24 +61,6 @@ _BIRTH_SECONDS = 0.02
 _YOUNG_SECONDS = 10.0
 # Rank of containers: see identity.rank.
 _CONTAINER_RANK = 0
-
-
-def _sum(one: Counts, other: Counts) -> Counts:
-    """Counts together, where None is nothing."""
-    return _plus(one[0], other[0]), _plus(one[1], other[1]), _plus(one[2], other[2])
-
-
-def _plus(mine: int | None, theirs: int | None) -> int | None:
-    return mine if theirs is None else theirs if mine is None else mine + theirs
-
-
-def _most(one: Counts, other: Counts) -> Counts:
-    """The later of two readings of counters that only grow."""
-    return _larger(one[0], other[0]), _larger(one[1], other[1]), _larger(one[2], other[2])
-
-
-def _larger(mine: int | None, theirs: int | None) -> int | None:
-    return mine if theirs is None else theirs if mine is None else max(mine, theirs)
 
 
 def _parse_memory(data: bytes) -> Counts:
@@ -128,7 +111,7 @@ class _Tracked:
 
     path: str
     is_container: bool
-    counts: Counts = _NOTHING
+    counts: Counts = NOTHING
     seen: Cgroup | None = None  # the one in the last scan, whose counts are in `counts`
     last_oom_kill: float | None = None
     owner: str = ""
@@ -139,6 +122,7 @@ class _Tracked:
     eventfd: int = -1
     signals: int = 0  # of the eventfd
     kills_before: int = 0  # there was one
+    born: bool = False  # its first moment was seen
 
 
 @dataclass(slots=True)
@@ -155,8 +139,8 @@ class _Leaving:
 class _Owner:
     """What is kept of cgroups that are gone, for the pod or cgroup around them."""
 
-    gone: Counts = _NOTHING
-    published: Counts = _NOTHING
+    gone: Counts = NOTHING
+    published: Counts = NOTHING
     last_oom_kill: float | None = None
     of: tuple[Cgroup, Kept] | None = None
     with_kept: Cgroup | None = None
@@ -201,6 +185,8 @@ class EventWatcher:
         self._machine_kills: int | None = None
         # Kills on the machine that are accounted for: those before, and those that were found.
         self._explained = 0
+        self._killed_by_then = 0  # on the machine, at the last scan
+        self._outlived = Outlived()
         self._looks_at_machine = False
         self.missing: Counter[Unwatched] = Counter()
         self.overflows = 0
@@ -327,7 +313,7 @@ class EventWatcher:
             untold = leaving.signals - 1 - leaving.kills
             if untold > 0 and (kills := min(untold, self._unexplained())) > 0:
                 owner = self._owners.setdefault(leaving.owner, _Owner())
-                owner.gone = _sum(owner.gone, (kills, None, None))
+                owner.gone = add(owner.gone, (kills, None, None))
                 owner.last_oom_kill = _later(owner.last_oom_kill, time.time())
                 self._explained += kills
             self._let_go(fd)
@@ -379,7 +365,7 @@ class EventWatcher:
             self._miss(path, Unwatched.TOO_MANY)
             return
         if tracked is None:
-            tracked = self._tracked[path] = _Tracked(path, rank == _CONTAINER_RANK)
+            tracked = self._tracked[path] = _Tracked(path, rank == _CONTAINER_RANK, born=fresh)
             tracked.owner = self._around(path)
         directory = hierarchy.directory(path)
         if not tracked.is_container:
@@ -398,7 +384,7 @@ class EventWatcher:
         tracked.waiting.discard(hierarchy)
         for source in self._sources:
             if source.hierarchy is hierarchy and source.notifies:
-                names = _names(source, tracked)
+                names = (source.container,) if tracked.is_container else source.others
                 if not any(self._watch(tracked, hierarchy, n, inotify.MODIFY) for n in names):
                     tracked.waiting.add(hierarchy)  # for its controller to be switched on
         memory = self._hierarchies.legacy.get("memory")
@@ -442,23 +428,26 @@ class EventWatcher:
 
     def _read(self, tracked: _Tracked, *, fresh: bool = True) -> None:
         """Bring a cgroup's counts up to date. What is gone keeps its last ones."""
-        counts = _NOTHING
+        self._count(tracked, self._read_counts(tracked.path, tracked.is_container), fresh=fresh)
+
+    def _read_counts(self, path: str, with_below: bool = True) -> Counts:
+        counts = NOTHING
         for source in self._sources:
-            directory = source.hierarchy.directory(tracked.path)
-            for name in _names(source, tracked):
+            directory = source.hierarchy.directory(path)
+            for name in (source.container,) if with_below else source.others:
                 content = kernel.read_path(f"{directory}/{name}")
                 if isinstance(content, Missing):
                     continue
                 try:
-                    counts = _sum(counts, source.parse(content))
+                    counts = add(counts, source.parse(content))
                 except ParseError as exc:
                     log.debug("%s/%s: %s", directory, name, exc)
                 break
-        self._count(tracked, counts, fresh=fresh)
+        return counts
 
     def _count(self, tracked: _Tracked, counts: Counts, *, fresh: bool = True) -> None:
         before, now = tracked.counts[0] or 0, counts[0] or 0
-        tracked.counts = _most(tracked.counts, counts)
+        tracked.counts = most(tracked.counts, counts)
         if now > before and fresh:
             tracked.last_oom_kill = time.time()
             self._explained += now - before
@@ -480,7 +469,7 @@ class EventWatcher:
         for below in [p for p in self._tracked if p == path or p.startswith(path + "/")]:
             tracked = self._tracked[below]
             owner = self._owners.setdefault(tracked.owner, _Owner())
-            owner.gone = _sum(owner.gone, tracked.counts)
+            owner.gone = add(owner.gone, tracked.counts)
             owner.last_oom_kill = _later(owner.last_oom_kill, tracked.last_oom_kill)
             self._drop(below)
 
@@ -508,10 +497,24 @@ class EventWatcher:
             pods = {pod.cgroup.path: pod.cgroup for pod in view.pods}
             owners = {path: self._owners.setdefault(path, _Owner()) for path in self._published}
             self._owners = owners
-            kept = {
-                path: self._kept(owner, totals.get(path), pods.get(path))
+            known = {
+                path: add(owner.gone, totals[path][0]) if path in totals else owner.gone
                 for path, owner in owners.items()
             }
+            least = self._outlived.take(
+                view.snapshot.cgroups,
+                self._published,
+                {path: counts for path, counts in known.items() if path not in pods},
+                self._is_born,
+                self._read_counts,
+            )
+            kept = {}
+            for path, owner in owners.items():
+                counts = most(known[path], least.get(path, NOTHING))
+                _, last = totals.get(path, (NOTHING, None))
+                if path in least and (counts[0] or 0) > (owner.published[0] or 0):
+                    last = time.time()  # since the last scan; nobody saw when
+                kept[path] = self._kept(owner, counts, last, pods.get(path))
             dead = self._containers.keys() - {c.cgroup.path for c in view.containers}
             for path in dead:
                 del self._containers[path]
@@ -552,14 +555,16 @@ class EventWatcher:
             if changed or tracked.owner not in published:
                 tracked.owner = self._owner_of(tracked.path)
         self._rehome()
-        if not self._leaving and (kills := self._read_machine()) is not None:
-            self._explained = kills  # what is left was killed where nobody looks
+        if not self._leaving:
+            # Whoever was killed before the last scan has been read since, or is nobody's here.
+            self._explained = max(self._explained, self._killed_by_then)
+        self._killed_by_then = self._read_machine() or 0
         self._updated = True
 
     def _see(self, tracked: _Tracked, cgroup: Cgroup) -> None:
         """Take the counts of a container from a scan, where they may be new."""
         if tracked.seen is not cgroup:
-            self._count(tracked, _counts_of(cgroup), fresh=self._updated)
+            self._count(tracked, counts_of(cgroup), fresh=self._updated)
             tracked.seen = cgroup
 
     def _overlooked(self, path: str) -> _Tracked | None:
@@ -579,32 +584,34 @@ class EventWatcher:
                 None if count is None else max(0, count - (seen or 0))
                 for count, seen in zip(owner.gone, owner.published, strict=True)
             )
-            heir = self._owners.setdefault(self._owner_of(path), _Owner())
-            heir.gone = _sum(heir.gone, (unseen[0], unseen[1], unseen[2]))
+            around = self._owner_of(path)
+            self._outlived.gone(path, owner.published, around)
+            heir = self._owners.setdefault(around, _Owner())
+            heir.gone = add(heir.gone, (unseen[0], unseen[1], unseen[2]))
             if unseen[0]:
                 heir.last_oom_kill = _later(heir.last_oom_kill, owner.last_oom_kill)
 
     def _totals(self) -> dict[str, tuple[Counts, float | None]]:
         totals: dict[str, tuple[Counts, float | None]] = {}
         for tracked in self._tracked.values():
-            counts, last = totals.get(tracked.owner, (_NOTHING, None))
+            counts, last = totals.get(tracked.owner, (NOTHING, None))
             totals[tracked.owner] = (
-                _sum(counts, tracked.counts),
+                add(counts, tracked.counts),
                 _later(last, tracked.last_oom_kill),
             )
         return totals
 
-    def _kept(
-        self, owner: _Owner, total: tuple[Counts, float | None] | None, pod: Cgroup | None
-    ) -> Kept:
-        counts, last = total or (_NOTHING, None)
-        counts = _sum(owner.gone, counts)
+    def _is_born(self, path: str) -> bool:
+        tracked = self._tracked.get(path)
+        return tracked is not None and tracked.born
+
+    def _kept(self, owner: _Owner, counts: Counts, last: float | None, pod: Cgroup | None) -> Kept:
         if pod is not None and pod.memory is not None and pod.memory.events_high is not None:
             # v2 counts with descendants, and goes on counting when those are gone.
-            counts = _most(counts, _counts_of(pod))
-        owner.published = counts
+            counts = most(counts, counts_of(pod))
+        owner.published = most(owner.published, counts)
         owner.last_oom_kill = _later(owner.last_oom_kill, last)
-        return Kept(*counts, owner.last_oom_kill)
+        return Kept(*owner.published, owner.last_oom_kill)
 
     def _with(self, cgroup: Cgroup, kept: Mapping[str, Kept]) -> Cgroup:
         return _with_kept(self._owners[cgroup.path], cgroup, kept[cgroup.path])
@@ -626,22 +633,6 @@ def _with_kept(owner: _Owner, cgroup: Cgroup, kept: Kept) -> Cgroup:
     owner.of = (cgroup, kept)
     owner.with_kept = cgroup.changed(kept=kept)
     return owner.with_kept
-
-
-def _names(source: _Source, tracked: _Tracked) -> tuple[str, ...]:
-    return (source.container,) if tracked.is_container else source.others
-
-
-def _counts_of(cgroup: Cgroup) -> Counts:
-    """What a scan saw of a container, with all below it."""
-    memory, pids = cgroup.memory, cgroup.pids
-    kills = high = None
-    if memory is not None:
-        kills = memory.events_oom_kill
-        if kills is None:
-            kills = memory.events_local_oom_kill
-        high = memory.events_high
-    return kills, high, pids.events_max if pids else None
 
 
 def _later(one: float | None, other: float | None) -> float | None:

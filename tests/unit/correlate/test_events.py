@@ -167,6 +167,19 @@ def test_a_pod_that_comes_and_goes(host: Host) -> None:
     assert value(text, "cgexporter_node_oom_kills_total") == 0
 
 
+def test_a_container_that_nobody_could_read_in_time(host: Host) -> None:
+    """What the cgroup around it counts more than is known was the container's, if it is v2's."""
+    host.make("docker")
+    host.exporter.watch()
+    series = 'cgexporter_slice_{}{{cgroup="/docker"}}'
+    assert value(host.page(), series.format("oom_kills_total")) == 0
+    host.kill("docker", 2, high=1)  # as one that is gone already has it counted
+    text = host.page()
+    assert value(text, series.format("oom_kills_total")) == 2
+    assert value(text, series.format("memory_high_breaches_total")) == 1
+    assert value(text, series.format("last_oom_kill_timestamp_seconds")) is not None
+
+
 def test_without_a_watcher_there_is_nothing_to_tell(host: Host) -> None:
     """`--once` says nothing of what happened between scans, rather than 0."""
     assert host.pod("oom_kills_total") is None
