@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,32 @@ from tests.lab.image import image
 from tests.lab.machine import Guest
 from tests.lab.states import STATES
 
-# Guests are twelve times slower than their host, and an hour may not be enough to build them.
-pytestmark = pytest.mark.timeout(900)
+# Which guest a test wants, in the order that they run; what wants none comes first.
+_ORDER = ("", *STATES, "cluster")
 
 
+def _wanted(item: pytest.Item) -> int:
+    """Place in the order: by a parameter that names a state, or else by the mark `guest`."""
+    params = (
+        item.callspec.params.values()
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        else ()
+    )
+    names = [value for value in params if value in STATES]
+    mark = item.get_closest_marker("guest")
+    return _ORDER.index(names[0] if names else mark.args[0] if mark else "")
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Guests take their time, and there is one at a time: tests of one go together."""
     here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            item.add_marker(pytest.mark.timeout(900))
+    mine = [item for item in items if item.path.is_relative_to(here)]
+    for item in mine:
+        item.add_marker(pytest.mark.timeout(900))
+    # What others must not see changed comes before what changes it.
+    mine.sort(key=lambda item: (_wanted(item), item.get_closest_marker("last") is not None))
+    items[:] = [item for item in items if item not in mine] + mine
 
 
 def _unavailable() -> str | None:
@@ -56,7 +73,8 @@ def wheels(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return exporter.wheels(tmp_path_factory.mktemp("wheels"), image().python)
 
 
-def start(name: str, home: Path, wheels: Path) -> Iterator[Guest]:
+@contextmanager
+def running(name: str, home: Path, wheels: Path) -> Iterator[Guest]:
     """A guest that goes on from a saved state, with the exporter installed."""
     state = STATES[name]
     if not state.home.exists():
@@ -68,3 +86,34 @@ def start(name: str, home: Path, wheels: Path) -> Iterator[Guest]:
         yield guest
     finally:
         guest.stop()
+
+
+class Guests:
+    """Guests by the name of their state. One runs, for all tests that want it in a row."""
+
+    def __init__(self, tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> None:
+        self._homes = tmp_path_factory
+        self._wheels = wheels
+        self._now: tuple[str, Guest] | None = None
+        self._stack = ExitStack()
+
+    def get(self, name: str) -> Guest:
+        """The one of a name; any other ends."""
+        if self._now is None or self._now[0] != name:
+            self.stop()
+            home = self._homes.mktemp(name)
+            self._now = name, self._stack.enter_context(running(name, home, self._wheels))
+        return self._now[1]
+
+    def stop(self) -> None:
+        """End the one that runs."""
+        self._now = None
+        self._stack.close()
+
+
+@pytest.fixture(scope="session")
+def guests(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guests]:
+    """All guests that can be had."""
+    made = Guests(tmp_path_factory, wheels)
+    yield made
+    made.stop()

@@ -8,14 +8,13 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from tests.integration.reading import Numbers
 from tests.integration.seen import CONTAINER, Sample, samples
 from tests.lab import beside, exporter, workloads
-from tests.lab.conftest import start
+from tests.lab.conftest import Guests
 from tests.lab.machine import HIERARCHIES, Guest
 from tests.lab.states import SCRIPTS
 from tests.lab.workloads import SERVICES, Started
@@ -81,17 +80,14 @@ class Host:
 
 
 @pytest.fixture(scope="module", params=list(HIERARCHIES))
-def host(
-    request: pytest.FixtureRequest, wheels: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Host]:
+def host(request: pytest.FixtureRequest, guests: Guests) -> Host:
     """A host of one kind, with all its containers, seen as root by a service."""
-    name: str = request.param
-    for guest in start(name, tmp_path_factory.mktemp(name), wheels):
-        started = workloads.find(guest)
-        with exporter.served(guest, *_MORE):
-            exporter.page(guest)  # names are told from the second scan on
-            page = samples(exporter.page(guest))
-        yield Host(guest, started, page)
+    guest = guests.get(request.param)
+    started = workloads.find(guest)
+    with exporter.served(guest, *_MORE):
+        exporter.page(guest)  # names are told from the second scan on
+        page = samples(exporter.page(guest))
+    return Host(guest, started, page)
 
 
 def _numbers(

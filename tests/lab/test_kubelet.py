@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ import pytest
 
 from tests.integration.seen import CONTAINER, Sample, samples
 from tests.lab import exporter
-from tests.lab.conftest import start
+from tests.lab.conftest import Guests
 from tests.lab.machine import Guest
 from tests.lab.pods import PODS, Pod, PodContainer
+
+pytestmark = pytest.mark.guest("kubelet")
 
 _CADVISOR = ("--metrics.names=cadvisor", "--web.telemetry-path=/metrics/cadvisor")
 _FREEZE = "/sys/fs/cgroup/kubepods.slice/cgroup.freeze"
@@ -41,9 +43,9 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def node(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+def node(guests: Guests) -> Guest:
     """A node whose pods run."""
-    yield from start("kubelet", tmp_path_factory.mktemp("kubelet"), wheels)
+    return guests.get("kubelet")
 
 
 @pytest.fixture(scope="module")

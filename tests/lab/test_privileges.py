@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from tests.contract.test_docs import compare
 from tests.integration.seen import CONTAINER, samples
 from tests.lab import exporter
-from tests.lab.conftest import start
+from tests.lab.conftest import Guests
 from tests.lab.machine import Guest
 
 _NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups"
@@ -77,12 +76,9 @@ def row(guest: Guest, rights: str, prefix: str) -> list[str]:
 
 
 @pytest.fixture(scope="module", params=list(_HOSTS))
-def guest(
-    request: pytest.FixtureRequest, wheels: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Guest]]:
+def guest(request: pytest.FixtureRequest, guests: Guests) -> tuple[str, Guest]:
     """Each of the hosts."""
-    for made in start(request.param, tmp_path_factory.mktemp("host"), wheels):
-        yield request.param, made
+    return request.param, guests.get(request.param)
 
 
 def test_what_each_privilege_adds(

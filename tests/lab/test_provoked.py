@@ -2,15 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.integration.seen import CONTAINER, samples
 from tests.lab import exporter, workloads
-from tests.lab.conftest import start
+from tests.lab.conftest import Guests
 from tests.lab.machine import Guest
+
+pytestmark = [pytest.mark.guest("v2"), pytest.mark.last]
 
 _KILLS = 12
 _SLICE = "victims.slice"
@@ -30,9 +30,9 @@ _REMAPPED_UID = 200_000
 
 
 @pytest.fixture(scope="module")
-def guest(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+def guest(guests: Guests) -> Guest:
     """A host with cgroup v2 and its containers."""
-    yield from start("v2", tmp_path_factory.mktemp("v2"), wheels)
+    return guests.get("v2")
 
 
 def test_kills_between_scrapes(guest: Guest) -> None:
