@@ -19,6 +19,8 @@ from tests.tools.cache import ROOT, digest, forget_others, making
 
 _HERE = Path(__file__).parent
 SCRIPTS = _HERE / "guest"
+# A minute or two, but for a machine that does much else.
+_PATIENCE_SECONDS = 1200
 # What the guest of a kubelet needs beside its packages.
 NODE_PROGRAMS = ("kubelet", "containerd", "containerd-shim-runc-v2", "ctr", "crictl")
 
@@ -95,7 +97,7 @@ def build_state(state: State) -> None:
                 guest.put([Path(name) / "lab.tar"], "/lab")
                 if state.has_kubelet:
                     guest.put([pods.write(Path(name))], "/etc/kubernetes")
-                guest.script(state.script, timeout=600)
+                guest.script(state.script, timeout=_PATIENCE_SECONDS)
                 if state.has_kubelet:
                     _wait_for_pods(guest)
                 else:
@@ -109,7 +111,8 @@ def build_state(state: State) -> None:
 def _wait_for_pods(guest: Guest) -> None:
     count = sum(len(pod.containers) for pod in pods.PODS)
     guest.run(
-        f"for _ in $(seq 300); do [ $(crictl ps -q | wc -l) = {count} ] && exit; sleep 1; done; "
+        f"while [ $SECONDS -lt {_PATIENCE_SECONDS} ]; do "
+        f"[ $(crictl ps -q | wc -l) = {count} ] && exit; sleep 1; done; "
         "crictl ps -a; crictl pods; exit 1",
-        timeout=360,
+        timeout=_PATIENCE_SECONDS + 60,
     )

@@ -16,7 +16,7 @@ _KILLS = 12
 _SLICE = "victims.slice"
 _VICTIM = (
     "docker run --rm --network none --memory 16m --memory-swap 16m "
-    f"--cgroup-parent {_SLICE} lab:1 sh -c 'x=aaaaaaaa; while :; do x=$x$x; done' >/dev/null 2>&1"
+    f"--cgroup-parent {_SLICE} lab:1 tail /dev/zero >/dev/null 2>&1"
 )
 _REMAPPED = "docker -H unix:///run/remapped.sock"
 # A dockerd of its own, whose root in containers is 200000 outside: /etc/subuid, user dockremap.

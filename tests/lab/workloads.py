@@ -214,7 +214,7 @@ def commands(hierarchy: str) -> list[str]:
 def start(guest: Guest) -> None:
     """Start it all."""
     lines = [f"( {line} ) >/dev/null" for line in commands(guest.hierarchy)]
-    guest.run("set -e\n" + "\n".join(lines), timeout=500)
+    guest.run("set -e\n" + "\n".join(lines), timeout=1200)
 
 
 def find(guest: Guest) -> dict[str, Started]:
