@@ -95,7 +95,9 @@ class Process:
         if outer is not None:
             if self.net_dev and outer.net_dev and self.net_dev != outer.net_dev:
                 return True
-            for kind in ("pid", "mnt", "net"):
+            # Who came from outside is less deep: nsenter, and runtimes before they fork.
+            deep = not self.levels or self.levels >= outer.levels
+            for kind in ("pid", "mnt", "net") if deep else ("mnt", "net"):
                 mine, others = self.namespaces.get(kind), outer.namespaces.get(kind)
                 if mine and others and mine != others:
                     return True

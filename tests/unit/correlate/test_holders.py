@@ -38,6 +38,7 @@ def process(levels: int, net_dev: int | None = 9, **namespaces: int) -> Process:
         (process(2, 8), process(2, 9), True),  # two networks, which anyone may see
         (process(2, pid=4, mnt=5), process(2, pid=3, mnt=5), True),
         (process(2, pid=3, mnt=5), process(2, pid=3, mnt=4), True),
+        (process(1, pid=4, mnt=5), process(2, pid=3, mnt=5), False),  # nsenter, before it forks
         (process(2, pid=3, mnt=4, uts=7), process(2, pid=3, mnt=4, uts=8), False),
         (process(2, pid=3), process(2), False),  # the other's may not be read
         (process(3), None, True),
