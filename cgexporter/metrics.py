@@ -854,6 +854,14 @@ OWN: tuple[Own, ...] = (
         "Cgroups that are not published, for others of their level are around them or in them.",
     ),
     Own(
+        "cgroups_unproven",
+        GAUGE,
+        "",
+        (),
+        "Cgroups in a container that are called like containers or pods, though none is proven to "
+        "run there: a part of that container.",
+    ),
+    Own(
         "identity_unresolved",
         GAUGE,
         "",

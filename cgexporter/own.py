@@ -74,6 +74,7 @@ def _values(exporter: Exporter, view: View) -> Mapping[str, Samples]:
             *(((tier.value,), tiers[tier]) for tier in Tier if tier is not Tier.BETWEEN),
         ],
         "cgroups_between": [((), tiers[Tier.BETWEEN])],
+        "cgroups_unproven": [((), view.unproven)],
         "identity_unresolved": [((), sum(c.name is None for c in view.containers))],
         "identity_answers": [((source,), n) for source, n in names.by_source.items()],
         "identity_errors": [((source,), n) for source, n in names.errors.items()],

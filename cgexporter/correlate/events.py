@@ -171,6 +171,7 @@ class EventWatcher:
         self._owners: dict[str, _Owner] = {}
         self._containers: dict[str, _Owner] = {}
         self._published: frozenset[str] = frozenset()
+        self._imitated: frozenset[str] = frozenset()
         self._watches: dict[int, tuple[str, Hierarchy]] = {}
         self._eventfds: dict[int, str] = {}
         self._leaving: dict[int, _Leaving] = {}
@@ -459,7 +460,12 @@ class EventWatcher:
         return path
 
     def _owner_of(self, path: str) -> str:
-        """The pod or cgroup around a container; a pod or cgroup itself."""
+        """The pod or cgroup around a container; a pod or cgroup itself.
+
+        Of what is in a container that is imitated, that one; of that one, what is around it.
+        """
+        if path in self._imitated:
+            path = path.rpartition("/")[0] or "/"
         while path not in self._published and path != "/":
             path = path.rpartition("/")[0] or "/"
         return path
@@ -547,10 +553,12 @@ class EventWatcher:
             (
                 *(pod.cgroup.path for pod in view.pods),
                 *(path for path, tier in view.tiers.items() if tier is not Tier.BETWEEN),
+                # They count what is in them: it must not count again around them.
+                *view.imitated,
             )
         )
         changed = published != self._published
-        self._published = published
+        self._published, self._imitated = published, view.imitated
         for tracked in self._tracked.values():
             if changed or tracked.owner not in published:
                 tracked.owner = self._owner_of(tracked.path)

@@ -9,6 +9,7 @@ from typing import Any
 
 from cgexporter import kernel
 from cgexporter.correlate.facts import NOBODY, NOTHING, Facts, Told
+from cgexporter.correlate.holders import Holders, Unit, parents
 from cgexporter.correlate.paths import Level, Place, classify
 from cgexporter.correlate.processes import Process, first_process, read_init, read_process
 from cgexporter.correlate.sweep import Sweep
@@ -104,6 +105,7 @@ class View:
     """A snapshot with owners: each cgroup is in one of these lists, or in none.
 
     `found` has all containers again: those published, sandboxes, and those that hold others.
+    What only looks like a container or pod inside a container is a part of that one.
     """
 
     snapshot: Snapshot
@@ -115,6 +117,8 @@ class View:
     found: Sequence[Container] = ()
     holders: Sequence[Container] = ()  # containers that hold others, and are among `cgroups`
     holding: frozenset[str] = frozenset()  # their paths, and those of pods that hold pods
+    imitated: frozenset[str] = frozenset()  # containers in which something looks like others
+    unproven: int = 0  # how many cgroups look so
     host: Process | None = None  # PID 1, whose namespaces are the host's
     namespaces: Inventory = field(default_factory=Inventory)
     networks: Networks = field(default_factory=dict)
@@ -204,9 +208,12 @@ class Correlator:
     _host: Process | None = None
     _scans: int = 0
     _look_until: float = 0.0
+    _holders: Holders = field(init=False)
 
     def __post_init__(self) -> None:
         """Choose how processes of a cgroup are found."""
+        roots = {tree.root.rstrip("/") for tree in self.hierarchies.all}
+        self._holders = Holders(frozenset(p for r in roots for p in (r, *parents(r))))
         elsewhere = kernel.counts_otherwise(self.hierarchies.procfs)
         self._members = self.sweep.pids_in if self.sweep and elsewhere else None
 
@@ -243,7 +250,18 @@ class Correlator:
                 pods.append(Pod(cgroup, place, place.pod_uid or path, facts))
             elif level is Level.CGROUP:
                 rest.append(cgroup)
-        return replace(_view(snapshot, containers, pods, rest), host=self._host)
+        containers = _joined(containers)
+        # Where the sweep tells who is where, it may not have come to everybody yet.
+        holds = self._holders.among(
+            (
+                Unit(c.cgroup.path, c.cgroup.inode, c.place.parent_path, c.process)
+                for c in containers
+            ),
+            (Unit(pod.cgroup.path, pod.cgroup.inode, pod.place.parent_path) for pod in pods),
+            certain=self._members is None or self.sweep is None or self.sweep.complete,
+        )
+        view = _view(snapshot, containers, pods, rest, holds)
+        return replace(view, host=self._host)
 
     def look_again(self, path: str) -> Process | None:
         """Read the first process of a container anew, whose last one is no longer there."""
@@ -380,9 +398,19 @@ def _id(path: str, place: Place) -> str:
 
 
 def _view(
-    snapshot: Snapshot, found: Sequence[Container], pods: Sequence[Pod], rest: list[Cgroup]
+    snapshot: Snapshot,
+    found: Sequence[Container],
+    pods: Sequence[Pod],
+    rest: list[Cgroup],
+    holds: Mapping[str, bool],
 ) -> View:
-    found = _joined(found)
+    imitated = frozenset(path for path, does in holds.items() if not does)
+    unproven = 0
+    if imitated:
+        unproven = len(found) + len(pods)
+        found = [c for c in found if imitated.isdisjoint(parents(c.cgroup.path))]
+        pods = [pod for pod in pods if imitated.isdisjoint(parents(pod.cgroup.path))]
+        unproven -= len(found) + len(pods)
     sandbox_paths = _sandbox_paths(found)
     containers = [c for c in found if c.cgroup.path not in sandbox_paths]
     # A container that holds containers (kind, Docker in Docker) is no leaf: summed with
@@ -404,6 +432,8 @@ def _view(
         denied=any(c.process is not None and c.process.denied for c in found),
         holders=holding,
         holding=frozenset((*(c.cgroup.path for c in holding), *outer)),
+        imitated=imitated,
+        unproven=unproven,
     )
 
 

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 # In how many cgroups below a container's its first process is looked for: payload, init.scope.
 _CGROUPS_BELOW = 32
+# PID namespaces of a container that is in none, unless it shares the host's.
+_LEVELS_OF_CONTAINER = 2
 # Of how many processes the first is told.
 _PROCESSES = 64
 
@@ -53,7 +55,8 @@ class Process:
     Attributes:
         pid: as the mounted procfs counts.
         started: clock ticks after boot; with the PID it is one process for ever.
-        nested: it lives in a PID namespace below that of the mounted procfs.
+        levels: how many PID namespaces it lives in, with that of the mounted procfs; 0 where
+            the kernel does not say (before 4.1).
         namespaces: inode of each kind that may be read.
         denied: the kinds' links exist and may not be read.
         oom_score_adj: None where it could not be read.
@@ -64,7 +67,7 @@ class Process:
 
     pid: int
     started: int
-    nested: bool
+    levels: int = 0
     namespaces: Mapping[str, int] = field(default_factory=dict)
     denied: bool = False
     oom_score_adj: int | None = None
@@ -74,9 +77,32 @@ class Process:
     gid_map: tuple[IdRange, ...] = ()
 
     @property
+    def nested(self) -> bool:
+        """It lives in a PID namespace below that of the mounted procfs."""
+        return self.levels > 1
+
+    @property
     def net_dev(self) -> int | None:
         """Inode of its ``net/dev``: see `Links`."""
         return self.links.net_dev
+
+    def is_apart_from(self, outer: "Process | None") -> bool | None:
+        """Whether it runs in a container inside another, whose own process is `outer`.
+
+        Without a process of the outer one it has to be nested deeper than that one may be. None
+        where the kernel does not say how deep.
+        """
+        if outer is not None:
+            if self.net_dev and outer.net_dev and self.net_dev != outer.net_dev:
+                return True
+            # Who came from outside is less deep: nsenter, and runtimes before they fork.
+            deep = not self.levels or self.levels >= outer.levels
+            for kind in ("pid", "mnt", "net") if deep else ("mnt", "net"):
+                mine, others = self.namespaces.get(kind), outer.namespaces.get(kind)
+                if mine and others and mine != others:
+                    return True
+        around = outer.levels if outer is not None else _LEVELS_OF_CONTAINER
+        return self.levels > around if self.levels and around else None
 
     def is_isolated_from(self, host: "Process | None") -> bool:
         """Whether it runs as containers do: in namespaces of its own.
@@ -151,7 +177,7 @@ def read_process(procfs: str, pid: int) -> Process | None:
             return Process(
                 pid,
                 birth.started,
-                nested=len(pids) > 1,
+                levels=len(pids),
                 namespaces={
                     kind: inode for kind, inode in zip(KINDS, links.inodes, strict=True) if inode
                 },
@@ -210,7 +236,7 @@ def _captured_init(procfs: str) -> Process | None:
     if not namespaces:
         return None
     inodes = tuple(namespaces.get(kind) for kind in KINDS)
-    return Process(1, 0, nested=False, namespaces=namespaces, links=Links(inodes, None, False))
+    return Process(1, 0, namespaces=namespaces, links=Links(inodes, None, False))
 
 
 def first_process(

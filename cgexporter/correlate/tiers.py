@@ -8,6 +8,8 @@ import enum
 import functools
 from collections.abc import Mapping
 
+from cgexporter.correlate.holders import parents
+
 
 class Tier(enum.Enum):
     """What a cgroup is among those that are published by their paths."""
@@ -29,24 +31,16 @@ def tiers(paths: tuple[str, ...], holding: frozenset[str]) -> Mapping[str, Tier]
 
     What a container makes inside itself changes the tier of nothing around it.
     """
-    above = {parent for path in paths if path not in holding for parent in _parents(path)}
+    above = {parent for path in paths if path not in holding for parent in parents(path)}
     found = {}
     for path in paths:
         if path == "/":
             found[path] = Tier.NODE
         elif path in holding:
-            inner = any(parent in holding for parent in _parents(path))
+            inner = any(parent in holding for parent in parents(path))
             found[path] = Tier.BETWEEN if inner else Tier.HOLDER
         elif path.count("/") == 1:
             found[path] = Tier.SLICE
         else:
             found[path] = Tier.BETWEEN if path in above else Tier.CGROUP
     return found
-
-
-def _parents(path: str) -> list[str]:
-    """The paths above one, without the root's."""
-    parents = []
-    while path := path.rpartition("/")[0]:
-        parents.append(path)
-    return parents

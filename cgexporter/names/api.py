@@ -3,8 +3,6 @@
 Source: Kubernetes API concepts, "Efficient detection of changes". Rights: list and watch on pods.
 """
 
-import asyncio
-import logging
 import random
 import threading
 from collections.abc import Iterable, Sequence
@@ -12,13 +10,10 @@ from typing import ClassVar
 from urllib.parse import quote, urlencode
 
 from cgexporter.names import Answers, Wanted
-from cgexporter.names.door import wipe
-from cgexporter.names.http import MAX_BYTES, HttpError, Server, ServerSource
+from cgexporter.names.http import HttpError, Response, Server, ServerSource
 from cgexporter.names.pick import VALUE, Each, Picked, Shape, at, count, each, pick, text
 from cgexporter.names.pods import PodFacts, answers, pod_shape, read_pod
 from cgexporter.parse.formats import ParseError
-
-log = logging.getLogger(__name__)
 
 _PAGE = 50  # pods in one answer to a list
 _IDLE_SECONDS = 15.0
@@ -57,44 +52,35 @@ class Api(ServerSource):
         self._pods: dict[str, PodFacts] = {}  # by UID in the API; replaced, never changed
         self._version = ""
         self._listed = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._stopping = threading.Event()
+        self._watched: Response | None = None
         self._thread: threading.Thread | None = None
 
     def find(self, wanted: Sequence[Wanted]) -> Answers:
         """What is known now; the first time it waits a moment for the first list."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="api", daemon=True)
+            self._thread = threading.Thread(target=self._follow, name="api", daemon=True)
             self._thread.start()
             self._listed.wait(_FIRST_ANSWER_SECONDS)
         return answers(list(self._pods.values()), wanted)
 
     def close(self) -> None:
         """End the watch."""
-        if self._loop is not None and self._task is not None:
-            self._loop.call_soon_threadsafe(self._task.cancel)
+        self._stopping.set()
+        if (watched := self._watched) is not None:
+            watched.interrupt()
         if self._thread is not None:
             self._thread.join(timeout=5)
 
-    def _run(self) -> None:
-        async def follow() -> None:
-            self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-            await self._follow()
-
-        try:
-            asyncio.run(follow())
-        except asyncio.CancelledError:
-            log.debug("watch of %s ended", self._server)
-
-    async def _follow(self) -> None:
+    def _follow(self) -> None:
         """List and watch for ever; what is known stays while the server is away."""
         where = f"{self._server} (pods of node {self._node})"
         delay = _FIRST_DELAY_SECONDS
-        while True:
+        while not self._stopping.is_set():
             try:
                 if not self._version:
-                    await self._list()
-                await self._watch()
+                    self._list()
+                self._watch()
                 delay = _FIRST_DELAY_SECONDS  # the server ended the watch, as it does now and then
             except HttpError as exc:
                 if exc.status == _GONE:
@@ -105,14 +91,14 @@ class Api(ServerSource):
                 self._version = ""
                 self._problem(where, str(exc))
             self._listed.set()  # nobody need wait longer
-            await asyncio.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
+            self._stopping.wait(delay * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
             delay = min(delay * 2, _LAST_DELAY_SECONDS)
 
     def _target(self, **query: str) -> str:
         query["fieldSelector"] = f"spec.nodeName={self._node}"
         return f"/api/v1/pods?{urlencode(query, quote_via=quote)}"
 
-    async def _list(self) -> None:
+    def _list(self) -> None:
         pods: dict[str, PodFacts] = {}
         version = token = ""
         shape: Shape = {
@@ -121,7 +107,7 @@ class Api(ServerSource):
         }
         while True:
             query = {"limit": str(_PAGE)} | ({"continue": token} if token else {})
-            picked = await self._server.pick(self._target(**query), shape)
+            picked = self._server.pick(self._target(**query), shape)
             pods.update(_by_uid(each(at(picked, "items"))))
             version = text(at(picked, "metadata", "resourceVersion")) or ""
             token = text(at(picked, "metadata", "continue")) or ""
@@ -130,29 +116,20 @@ class Api(ServerSource):
         self._pods, self._version = pods, version
         self._listed.set()
 
-    async def _watch(self) -> None:
+    def _watch(self) -> None:
         target = self._target(
             watch="1",
             resourceVersion=self._version,
             allowWatchBookmarks="true",
             timeoutSeconds=str(_WATCH_SECONDS),
         )
-        line = bytearray()
-        async with self._server.get(target, _WATCH_SECONDS + _IDLE_SECONDS) as response:
+        with self._server.get(target, _WATCH_SECONDS + _IDLE_SECONDS) as response:
+            self._watched = response
             try:
-                async for piece in response.chunks():
-                    begin = 0
-                    while (end := piece.find(b"\n", begin)) >= 0:
-                        line += piece[begin:end]
-                        begin = end + 1
-                        self._take(line)
-                        wipe(line)
-                        line = bytearray()
-                    line += piece[begin:]
-                    if len(line) > MAX_BYTES:
-                        raise HttpError(f"an event of more than {MAX_BYTES} bytes")
+                if not self._stopping.is_set():  # before it could be interrupted
+                    response.each_line(self._take)
             finally:
-                wipe(line)
+                self._watched = None
 
     def _take(self, line: bytearray) -> None:
         """Take one event."""

@@ -215,9 +215,13 @@ def _read(fd: int, size: int, offset: int = 0) -> bytearray:
     with memoryview(buffer) as view:
         while filled < size and (count := os.preadv(fd, [view[filled:]], offset + filled)):
             filled += count
-    if filled < size:
-        del buffer[filled:]
-    return buffer
+    if filled == size:
+        return buffer
+    # Cutting it may move it, and leave a copy.
+    with memoryview(buffer) as view:
+        whole = bytearray(view[:filled])
+    wipe(buffer)
+    return whole
 
 
 def wipe(buffer: bytearray) -> None:

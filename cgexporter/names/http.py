@@ -1,15 +1,14 @@
-"""A small HTTP/1.1 client over asyncio streams; h11 keeps the protocol.
+"""A small HTTP/1.1 client; h11 reads headers, and bodies never leave buffers that are zeroed.
 
-Kubernetes' and the runtimes' client packages take 30 to 70 MiB. Bodies stay in buffers that are
-zeroed after use, for manifests hold the environment of containers.
+Kubernetes' and the runtimes' client packages take 30 to 70 MiB, and h11 copies bodies, in which
+manifests hold the environment of containers.
 """
 
-import asyncio
 import contextlib
-import os
+import re
 import ssl
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -18,13 +17,23 @@ import h11
 from cgexporter import __version__
 from cgexporter.names.door import wipe
 from cgexporter.names.pick import Picked, Shape, pick
+from cgexporter.names.wire import (
+    BUFFER_BYTES,
+    Gathered,
+    TooMuchError,
+    Wire,
+    connected,
+    connected_by_path,
+    trusting,
+)
 from cgexporter.parse.formats import ParseError
 
-_CONNECT_SECONDS = 5.0
-_MAX_HEADER_BYTES = 64 * 1024
-_CHUNK = 64 * 1024
 _IDLE_SECONDS = 10.0
 MAX_BYTES = 64 << 20
+# RFC 9112, section 7.1; what a size is followed by says nothing to us.
+_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?\r?\n", re.DOTALL)
+_TOKEN = re.compile("[!-~]+")
+_FAILURES = (OSError, TimeoutError, TooMuchError, h11.RemoteProtocolError)
 
 
 class HttpError(Exception):
@@ -58,8 +67,8 @@ class Server:
         """For messages."""
         return self.socket or self.url
 
-    @contextlib.asynccontextmanager
-    async def get(self, target: str, idle_seconds: float) -> AsyncIterator["Response"]:
+    @contextlib.contextmanager
+    def get(self, target: str, idle_seconds: float) -> Iterator["Response"]:
         """Send a GET request; the connection is closed at the end of the block.
 
         Args:
@@ -72,55 +81,44 @@ class Server:
         url = urlsplit(self.url)
         headers = [("Host", url.netloc), ("Accept", "application/json")]
         headers += [("User-Agent", f"cgexporter/{__version__}"), ("Connection", "close")]
-        try:
-            context = self._trust() if url.scheme == "https" else None
-            if context is not None and self.token_file:
-                # Kubernetes replaces the file long before the token expires.
-                headers.append(("Authorization", f"Bearer {_line(self.token_file)}"))
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                reader, writer = await self._connect(url.hostname or "", url.port, context)
-        except (OSError, TimeoutError, ValueError) as exc:
-            raise HttpError(f"cannot connect: {_said(exc)}") from exc
-        try:
-            protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEADER_BYTES)
-            request = h11.Request(method="GET", target=target, headers=headers)
-            writer.write(protocol.send(request) + protocol.send(h11.EndOfMessage()))
-            response = Response(protocol, reader, idle_seconds)
-            await response.begin()
-            yield response
-        except (OSError, TimeoutError, h11.RemoteProtocolError) as exc:
-            raise HttpError(f"connection lost: {_said(exc)}") from exc
-        finally:
-            writer.transport.abort()
+        with contextlib.ExitStack() as stack:
+            try:
+                context = trusting(self.ca_file) if url.scheme == "https" else None
+                if context is not None and self.token_file:
+                    # Kubernetes replaces the file long before the token expires.
+                    headers.append(("Authorization", f"Bearer {_token(self.token_file)}"))
+                if self.socket:
+                    wire = stack.enter_context(connected_by_path(self.socket, idle_seconds))
+                else:
+                    port = url.port or (443 if context else 80)
+                    to = connected(url.hostname or "", port, context, idle_seconds)
+                    wire = stack.enter_context(to)
+            except (OSError, TimeoutError, ValueError) as exc:
+                raise HttpError(f"cannot connect: {_said(exc)}") from exc
+            try:
+                protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=BUFFER_BYTES)
+                request = h11.Request(method="GET", target=target, headers=headers)
+                wire.send(protocol.send(request) + protocol.send(h11.EndOfMessage()))
+                response = Response(protocol, wire)
+                response.begin()
+                yield response
+            except _FAILURES as exc:
+                raise HttpError(f"connection lost: {_said(exc)}") from exc
 
-    async def pick(self, target: str, shape: Shape) -> Picked:
+    def pick(self, target: str, shape: Shape) -> Picked:
         """What a shape picks of a JSON answer, whose buffer is then zeroed.
 
         Raises:
             HttpError: as `get`, or the answer has not that form.
         """
-        async with self.get(target, _IDLE_SECONDS) as response:
-            body = await response.body()
+        with self.get(target, _IDLE_SECONDS) as response:
+            body = response.body()
         try:
             return pick(body, shape)
         except ParseError as exc:
             raise HttpError(str(exc)) from exc
         finally:
             wipe(body)
-
-    async def _connect(
-        self, host: str, port: int | None, context: ssl.SSLContext | None
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self.socket:
-            return await asyncio.open_unix_connection(self.socket)
-        return await asyncio.open_connection(
-            host, port or (443 if context else 80), ssl=context, limit=_CHUNK
-        )
-
-    def _trust(self) -> ssl.SSLContext:
-        if not self.ca_file or not os.path.exists(self.ca_file):
-            raise ValueError(f"no certificates in {self.ca_file!r}: give --identity.ca-file")
-        return ssl.create_default_context(cafile=self.ca_file)
 
 
 class ServerSource:
@@ -151,57 +149,112 @@ class ServerSource:
 class Response:
     """An answer whose status was 200."""
 
-    def __init__(
-        self, protocol: h11.Connection, reader: asyncio.StreamReader, idle_seconds: float
-    ) -> None:
+    def __init__(self, protocol: h11.Connection, wire: Wire) -> None:
         self._protocol = protocol
-        self._reader = reader
-        self._idle_seconds = idle_seconds
+        self._wire = wire
+        self._headers: dict[bytes, bytes] = {}
 
-    async def begin(self) -> None:
+    def begin(self) -> None:
         """Wait for the header.
 
         Raises:
             HttpError: the status is another than 200.
         """
-        event = await self._next()
+        event = self._header()
         while isinstance(event, h11.InformationalResponse):
-            event = await self._next()
+            event = self._header()
         if not isinstance(event, h11.Response):
             raise HttpError("connection closed before the answer")
         if event.status_code != 200:
             raise HttpError(f"status {event.status_code}", event.status_code)
+        self._headers = dict(event.headers)
 
-    async def chunks(self) -> AsyncIterator[bytearray]:
-        """The body as it arrives. Each piece is zeroed once the next is asked for."""
-        while isinstance(event := await self._next(), h11.Data):
-            piece = bytearray(event.data)
-            yield piece
-            piece[:] = bytes(len(piece))
+    def _header(self) -> object:
+        """Read one header, and not what follows it."""
+        header = b""
+        while not header.endswith((b"\n\r\n", b"\n\n")):
+            line = self._wire.find(b"\n")
+            if line is None:
+                return None
+            header += line
+            if len(header) > BUFFER_BYTES:
+                raise HttpError(f"a header of more than {BUFFER_BYTES} bytes")
+        self._protocol.receive_data(header)
+        return self._protocol.next_event()
 
-    async def body(self) -> bytearray:
-        """The whole body; whoever asks for it zeroes it.
+    def body(self) -> bytearray:
+        """The whole body, followed by spaces; whoever asks for it zeroes it.
 
         Raises:
-            HttpError: it is larger than MAX_BYTES.
+            HttpError: it is larger than MAX_BYTES, or cut off.
         """
-        whole = bytearray()
-        async for piece in self.chunks():
-            if len(whole) + len(piece) > MAX_BYTES:
-                raise HttpError(f"more than {MAX_BYTES} bytes")
-            whole += piece
-        return whole
+        whole = Gathered(MAX_BYTES)
+        try:
+            for piece in self._pieces():
+                whole.add(piece)
+        except BaseException:
+            whole.wipe()
+            raise
+        return whole.document()
 
-    async def _next(self) -> object:
-        while (event := self._protocol.next_event()) is h11.NEED_DATA:
-            async with asyncio.timeout(self._idle_seconds):
-                self._protocol.receive_data(await self._reader.read(_CHUNK))
-        return event
+    def each_line(self, take: Callable[[bytearray], None]) -> None:
+        """Give each line to `take` as it arrives, and zero it afterwards.
+
+        Raises:
+            HttpError: one is larger than MAX_BYTES, or the body is cut off.
+        """
+        lines = Gathered(MAX_BYTES)
+        try:
+            for piece in self._pieces():
+                lines.add(piece)
+                while (line := lines.line()) is not None:
+                    try:
+                        take(line)
+                    finally:
+                        wipe(line)
+        finally:
+            lines.wipe()
+
+    def interrupt(self) -> None:
+        """Let whoever waits for it see its end; from any thread."""
+        self._wire.interrupt()
+
+    def _pieces(self) -> Iterator[memoryview]:
+        """The body as it arrives. Each piece is zeroed once the next is asked for."""
+        length = self._headers.get(b"content-length")
+        if b"transfer-encoding" in self._headers:  # h11 lets only "chunked" pass
+            while size := self._chunk_size():
+                yield from self._exactly(size)
+                if self._wire.find(b"\n") not in (b"\r\n", b"\n"):
+                    raise HttpError("a chunk is not as long as it says")
+        elif length is not None:
+            yield from self._exactly(int(length))
+        else:
+            while piece := self._wire.take(BUFFER_BYTES):
+                yield piece
+
+    def _chunk_size(self) -> int:
+        line = self._wire.find(b"\n")
+        size = None if line is None else _CHUNK_SIZE.fullmatch(line)
+        if size is None:
+            raise HttpError("connection closed in the middle of the answer, or no size of a chunk")
+        return int(size[1], 16)
+
+    def _exactly(self, size: int) -> Iterator[memoryview]:
+        while size:
+            piece = self._wire.take(size)
+            if not piece:
+                raise HttpError("connection closed in the middle of the answer")
+            size -= len(piece)
+            yield piece
 
 
-def _line(path: str) -> str:
+def _token(path: str) -> str:
     with open(path, encoding="ascii") as file:
-        return file.read().strip()
+        token = file.read().strip()
+    if _TOKEN.fullmatch(token) is None:
+        raise ValueError(f"{path} holds no token")  # h11 would say what it holds
+    return token
 
 
 def _said(exc: BaseException) -> str:

@@ -3,7 +3,6 @@
 Right: ``nodes/pods`` (fine-grained since Kubernetes 1.33, before that ``nodes/proxy``).
 """
 
-import asyncio
 import math
 import time
 from collections.abc import Sequence
@@ -56,16 +55,16 @@ class Kubelet(ServerSource):
         hurry = any(misses < _MAX_MISSES for misses in self._misses.values())
         if now >= self._asked + (self._delay if hurry else max(self._delay, _AGAIN_SECONDS)):
             self._asked = now
-            succeeded = asyncio.run(self._ask())
+            succeeded = self._ask()
             self._delay = _SOON_SECONDS if succeeded else min(2 * self._delay, _LAST_SECONDS)
             found = answers(self._pods, wanted)
             for key in missing - found.keys():
                 self._misses[key] += succeeded
         return found
 
-    async def _ask(self) -> bool:
+    def _ask(self) -> bool:
         try:
-            picked = await self._server.pick("/pods", self._shape)
+            picked = self._server.pick("/pods", self._shape)
         except HttpError as exc:
             self._problem(f"{self._server}/pods", _RIGHTS.get(exc.status, str(exc)))
             return False

@@ -1,5 +1,6 @@
 """Which sources to ask: made of flags."""
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from cgexporter.names.storage import Storage
 
 if TYPE_CHECKING:
     from cgexporter.names.http import Server
+
+
+log = logging.getLogger(__name__)
 
 
 class IdentityError(Exception):
@@ -105,7 +109,7 @@ def _files(identity: Identity, hierarchies: Hierarchies) -> list[Source]:
 
 
 def _servers(identity: Identity) -> list[Source]:
-    """Sources that need asyncio and h11, which nothing else of `--once` does."""
+    """Sources that need TLS and h11, which nothing else of `--once` does."""
     sources: list[Source] = []
     if identity.kubelet is not None:
         from cgexporter.names.kubelet import Kubelet
@@ -124,6 +128,7 @@ def _servers(identity: Identity) -> list[Source]:
 
 def _server(access: Access) -> "Server":
     from cgexporter.names.http import Server
+    from cgexporter.names.wire import CLEANSES
 
     url = access.url
     if url == IN_CLUSTER:
@@ -131,4 +136,8 @@ def _server(access: Access) -> "Server":
         if not host:
             raise IdentityError(f"--identity.api {IN_CLUSTER}: $KUBERNETES_SERVICE_HOST is not set")
         url = f"https://{f'[{host}]' if ':' in host else host}:{port or 443}"
+    if not CLEANSES and url.startswith("https:"):
+        log.warning(
+            "OpenSSL before 3.0 does not erase what it decrypted: docs/IDENTITY.md, Secrets"
+        )
     return Server(url=url, token_file=access.token_file, ca_file=access.ca_file)

@@ -5,7 +5,6 @@ asked for and not single containers: Docker's and Podman's lists have no environ
 Sources: Docker Engine API and Podman's libpod API, "list containers"; CRI-O server/inspect.go.
 """
 
-import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -63,12 +62,12 @@ class Socket(ServerSource):
         if not ours or now < self._asked + _AGAIN_SECONDS:
             return {}
         self._asked = now
-        return asyncio.run(self._ask(ours))
+        return self._ask(ours)
 
-    async def _ask(self, wanted: Sequence[Wanted]) -> Answers:
+    def _ask(self, wanted: Sequence[Wanted]) -> Answers:
         if self._kind == "cri-o":
-            return await self._crio(wanted)
-        listed = {text(c.get("Id")): c for c in each(await self._get(*self._list_of(self._kind)))}
+            return self._crio(wanted)
+        listed = {text(c.get("Id")): c for c in each(self._get(*self._list_of(self._kind)))}
         return {
             want.key: Answer(self._facts(want, listed[want.id]))
             for want in wanted
@@ -103,12 +102,12 @@ class Socket(ServerSource):
             sandbox=True if container.get("IsInfra") is True else facts.sandbox,
         )
 
-    async def _crio(self, wanted: Sequence[Wanted]) -> Answers:
+    def _crio(self, wanted: Sequence[Wanted]) -> Answers:
         pairs = Pairs(annotations.KEYS | self._labels)
         shape: Shape = {"name": VALUE, "image": VALUE, "labels": pairs, "annotations": pairs}
         found: dict[Key, Answer] = {}
         for want in wanted:
-            picked = await self._get(f"/containers/{want.id}", shape)
+            picked = self._get(f"/containers/{want.id}", shape)
             if picked is not None:
                 told = texts(at(picked, "annotations")) | texts(at(picked, "labels"))
                 facts = annotations.read(told, self._labels)
@@ -117,9 +116,9 @@ class Socket(ServerSource):
                 found[want.key] = Answer(facts)
         return found
 
-    async def _get(self, target: str, shape: Shape) -> Picked:
+    def _get(self, target: str, shape: Shape) -> Picked:
         try:
-            return await self._server.pick(target, shape)
+            return self._server.pick(target, shape)
         except HttpError as exc:
             if exc.status != _NOT_FOUND:  # a container of another runtime, or gone
                 self._problem(f"{self._server}{target}", str(exc))

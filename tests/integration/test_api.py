@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,10 @@ def wait_label(server: Served, name: str, label: str) -> None:
 
 
 def test_pods_of_this_node(api: Cluster, tmp_path: Path) -> None:
-    """Requests, limits, QoS class and labels of this node's pods, before and after they come."""
+    """Requests, limits, QoS class and labels of this node's pods, before and after they come.
+
+    The values of their environment are nowhere, not even in memory.
+    """
     host = Host(tmp_path)
     make_pod(api, "early", "n1", host)
     elsewhere = make_pod(api, "elsewhere", "n2", host)
@@ -114,6 +118,10 @@ def test_pods_of_this_node(api: Cluster, tmp_path: Path) -> None:
         make_pod(api, "late", "n1", host)
         wait_label(server, "late", "late")
         page = server.eventually(lambda page: bool(line(page, "cgexporter_container_info", "late")))
+        memory = Counter[bytes]()
+        for piece in server.memory():
+            for word in (b"example.invalid/app:1", b"must-not-be-kept"):
+                memory[word] += piece.count(word)
     for name in ("early", "late"):
         info = line(page, "cgexporter_container_info", f'pod="{name}"')
         for part in ('container="main"', 'namespace="default"', 'restart_count="2"'):
@@ -127,6 +135,8 @@ def test_pods_of_this_node(api: Cluster, tmp_path: Path) -> None:
         assert not line(page, f"{declared}_memory_limit_bytes", name)
     assert "private" not in page
     assert "must-not-be-kept" not in page
+    assert memory[b"example.invalid/app:1"]
+    assert not memory[b"must-not-be-kept"]
     assert 'pod="elsewhere"' not in page
     assert hex_id("elsewhere")[:12] in elsewhere
     assert f'id="{hex_id("elsewhere")[:12]}"' in page

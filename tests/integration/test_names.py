@@ -169,6 +169,23 @@ def test_names_from_sockets(lab: Lab) -> None:
     assert lab.runc not in found
 
 
+@pytest.mark.parametrize("way", ["state", "sockets"])
+def test_memory(lab: Lab, tmp_path: Path, way: str) -> None:
+    """What real engines tell leaves no value of an environment in memory."""
+    flags = lab.state if way == "state" else lab.sockets
+    with served(tmp_path / "log", flags) as server:
+        wanted = [f'container="{name}"' for name in lab.ids]
+        page = server.eventually(lambda page: all(each in page for each in wanted))
+        assert [each for each in wanted if each not in page] == []
+        found = name = 0
+        for piece in server.memory():
+            found += piece.count(SECRET.encode())
+            name += piece.count(b"shop-web-1")
+        assert name
+        assert not found
+    assert SECRET not in page + (tmp_path / "log").read_text()
+
+
 def test_what_is_missing_is_said(lab: Lab) -> None:
     """A user without rights sees IDs, and once which step would tell the names."""
     command = [*NOBODY, sys.executable, "-m", "cgexporter", "--once", *lab.state]

@@ -72,6 +72,14 @@ class Host:
         """A sample of the pod."""
         return value(self.page(), f'cgexporter_pod_{family}{{uid="{UID}"}}')
 
+    def process(self, path: str, pid: int) -> None:
+        """Bring a process that is nested in one PID namespace into a cgroup."""
+        (self.top / path / "cgroup.procs").write_text(f"{pid}\n")
+        process = self._procfs / str(pid)
+        process.mkdir()
+        (process / "stat").write_text(f"{pid} (sh) S{' 0' * 18} {pid} 0\n")
+        (process / "status").write_text(f"NSpid:\t{pid}\t1\n")
+
     def settled(self) -> None:
         """Wait until what was told is dealt with."""
         time.sleep(0.3)
@@ -130,6 +138,27 @@ def test_a_pods_count_never_falls(host: Host) -> None:
         host.settled()
         counts.append(host.pod("oom_kills_total"))
     assert counts == [0, 1, 1, 4, 4, 6, 6]
+
+
+def test_what_only_looks_like_a_container_counts_once(host: Host) -> None:
+    """A container counts what is in a cgroup that it calls like one: its pod has it from there."""
+    outer, inner = f"{POD}/{ONE}", f"{POD}/{ONE}/docker-{TWO}.scope"
+    host.make(outer)
+    host.make(inner)
+    host.process(outer, 100)
+    host.exporter.watch()
+    assert host.pod("oom_kills_total") == 0
+    host.settled()
+    host.kill(inner, 1)
+    host.kill(outer, 1)
+    host.settled()
+    assert host.pod("oom_kills_total") == 1
+    host.remove(inner)
+    host.settled()
+    assert host.pod("oom_kills_total") == 1
+    host.remove(outer)
+    host.settled()
+    assert host.pod("oom_kills_total") == 1
 
 
 def test_a_container_tells_of_its_last_kill(host: Host) -> None:

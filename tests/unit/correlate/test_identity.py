@@ -27,6 +27,7 @@ USER = "/user.slice/user-1000.slice/user@1000.service"
 PODMAN = f"/machine.slice/libpod-{A}.scope"
 
 NESTED, HOST, ISOLATED = "\t1", "", "mnt,net"
+DEEPER = "\t7\t1"  # in a container in a container
 
 
 class Host:
@@ -44,7 +45,7 @@ class Host:
 
     def process(self, pid: int, kind: str = HOST, score: int = 0, started: int = 50) -> None:
         """A process: nested in a PID namespace, isolated by other kinds, or the host's."""
-        nested = NESTED if kind == NESTED else ""
+        nested = kind if kind in (NESTED, DEEPER) else ""
         own = kind.split(",") if kind == ISOLATED else ()
         self._lay(
             {
@@ -197,8 +198,8 @@ def test_container_in_a_promoted_container(host: Host) -> None:
     """A promoted container that holds containers and pods is published as a cgroup."""
     inner, pod = f"/default/kind/docker/{A}", f"/default/kind{POD}"
     host.cgroup("/default/kind", NESTED)
-    host.cgroup(inner, NESTED)
-    host.cgroup(f"{pod}/cri-containerd-{B}.scope", NESTED)
+    host.cgroup(inner, DEEPER)
+    host.cgroup(f"{pod}/cri-containerd-{B}.scope", DEEPER)
     view = host.view()
     assert containers(view) == {
         inner: A[:12],
@@ -273,7 +274,7 @@ def test_process_of_a_nested_container(host: Host, outer: str) -> None:
     """A process of a container in a container is not the outer one's: they are two."""
     inner = f"{outer}/docker/{B}"
     host.cgroup(outer)
-    pid = host.cgroup(inner, NESTED)
+    pid = host.cgroup(inner, DEEPER)
     view = host.view()
     (container,) = view.containers
     assert container.cgroup.path == inner

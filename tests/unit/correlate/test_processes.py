@@ -58,7 +58,7 @@ def test_container(procfs: str) -> None:
     assert read_process(procfs, 621) == Process(
         pid=621,
         started=3948,
-        nested=True,
+        levels=2,
         namespaces=namespaces,
         denied=False,
         init=True,
@@ -95,9 +95,9 @@ def test_dead_process(procfs: str, lay: Lay) -> None:
 def test_without_details(lay: Lay) -> None:
     """What a process does not tell is absent: an old kernel, a file that is missing."""
     root = lay({"proc/7/stat": stat_of(7), "proc/7/status": "Name:\tsh\n"})
-    assert read_process(f"{root}/proc", 7) == Process(7, 50, nested=False)
+    assert read_process(f"{root}/proc", 7) == Process(7, 50)
     root = lay({"proc/8/stat": stat_of(8, 51)})
-    assert read_process(f"{root}/proc", 8) == Process(8, 51, nested=False)
+    assert read_process(f"{root}/proc", 8) == Process(8, 51)
 
 
 def test_denied(lay: Lay, replace_calls: Replace) -> None:
@@ -111,7 +111,7 @@ def test_denied(lay: Lay, replace_calls: Replace) -> None:
     assert read_process(f"{root}/proc", 7) == Process(
         7,
         50,
-        nested=True,
+        levels=2,
         denied=True,
         oom_score_adj=-998,
         links=Links((None,) * len(KINDS), None, denied=True),
@@ -174,9 +174,9 @@ def test_name_with_a_carriage_return(lay: Lay, name: bytes) -> None:
     assert not process.nested
 
 
-def process(namespaces: Mapping[str, int], *, nested: bool = False) -> Process:
+def process(namespaces: Mapping[str, int], *, levels: int = 0) -> Process:
     """A process in these namespaces."""
-    return Process(7, 50, nested, namespaces)
+    return Process(7, 50, levels, namespaces)
 
 
 def without(*kinds: str) -> dict[str, int]:
@@ -206,8 +206,8 @@ def test_isolation_by_namespaces(own: tuple[str, ...], isolated: bool) -> None:
 
 def test_isolation_by_pid_namespace() -> None:
     """A nested PID namespace is enough, also where no namespace may be read."""
-    assert process({}, nested=True).is_isolated_from(None)
-    assert process({}, nested=True).is_isolated_from(process({}))
+    assert process({}, levels=2).is_isolated_from(None)
+    assert process({}, levels=2).is_isolated_from(process({}))
 
 
 def test_isolation_unknown() -> None:

@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,6 +31,7 @@ PARTS = st.sampled_from(
     ]
 )
 TREES = st.lists(st.lists(PARTS, min_size=1, max_size=6).map("/".join), min_size=1, max_size=12)
+DEPTHS = st.lists(st.integers(0, 4), max_size=40)
 # Of each sum, the file and how it says a number.
 FILES = {
     "memory_current_bytes": ("memory.current", "{}\n"),
@@ -40,8 +42,11 @@ FILES = {
 }
 
 
-def page(tree: list[str]) -> tuple[str, int]:
+def page(tree: list[str], depths: Sequence[int] = ()) -> tuple[str, int]:
     """The page of a host, and how many cgroups it has.
+
+    `depths` says of the first cgroups in order how deep in PID namespaces their process is; 0
+    is for none.
 
     Each cgroup itself used a power of two of everything, and counts as the kernel does what
     those below it used: a sum tells which cgroups are in it, and whether one is there twice.
@@ -51,12 +56,17 @@ def page(tree: list[str]) -> tuple[str, int]:
         for path in tree:
             (top / path).mkdir(parents=True, exist_ok=True)
         places = [top, *sorted(p for p in top.rglob("*") if p.is_dir())]
-        for place in places:
+        for pid, (place, depth) in enumerate(zip_longest(places, depths[: len(places)]), 100):
             used = sum(1 << n for n, p in enumerate(places) if p.is_relative_to(place))
-            (place / "cgroup.procs").write_text("")
+            (place / "cgroup.procs").write_text(f"{pid}\n" if depth else "")
+            if depth:
+                process = Path(directory, "proc", str(pid))
+                process.mkdir(parents=True)
+                (process / "stat").write_text(f"{pid} (sh) S{' 0' * 18} {pid} 0\n")
+                (process / "status").write_text(f"NSpid:\t{pid}" + "\t1" * (depth - 1) + "\n")
             for name, text in FILES.values():
                 (place / name).write_text(text.format(used))
-        (Path(directory) / "proc/1").mkdir(parents=True)
+        (Path(directory) / "proc/1").mkdir(parents=True, exist_ok=True)
         (Path(directory) / "proc/1/mountinfo").write_text(
             "30 20 0:30 / /sys/fs/cgroup rw - cgroup2 none rw\n"
         )
@@ -82,18 +92,21 @@ NESTED = f"kubepods/pod{UIDS[0]}/{IDS[0]}/kubelet/kubepods/pod{UIDS[1]}/{IDS[1]}
 SLICES = "user.slice/user-1000.slice/session-1.scope"
 
 
-@example([NESTED])
-@example([NESTED, f"docker/{IDS[2]}"])
-@example([f"docker/{IDS[0]}/docker/{IDS[1]}", f"docker/{IDS[2]}"])
-@example([f"docker/{IDS[0]}/docker/{IDS[1]}/docker/{IDS[2]}"])
-@example([f"libpod-{IDS[0]}.scope/container"])
-@example([SLICES, "system.slice/x.service", "init.scope", "a/b/a/b/a"])
-@example([f"kubepods.slice/kubepods-burstable.slice/docker-{IDS[0]}.scope/{IDS[1]}"])
-@given(TREES)
+@example([NESTED], [])
+@example([NESTED, f"docker/{IDS[2]}"], [])
+@example([f"docker/{IDS[0]}/docker/{IDS[1]}", f"docker/{IDS[2]}"], [])
+@example([f"docker/{IDS[0]}/docker/{IDS[1]}", f"docker/{IDS[2]}"], [0, 0, 2, 0, 2, 2])
+@example([f"docker/{IDS[0]}/docker/{IDS[1]}", f"docker/{IDS[2]}"], [0, 0, 2, 0, 3, 2])
+@example([f"docker/{IDS[0]}/docker/{IDS[1]}/docker/{IDS[2]}"], [])
+@example([f"docker/{IDS[0]}/docker/{IDS[1]}/docker/{IDS[2]}"], [0, 0, 2, 0, 2, 0, 3])
+@example([f"libpod-{IDS[0]}.scope/container"], [])
+@example([SLICES, "system.slice/x.service", "init.scope", "a/b/a/b/a"], [])
+@example([f"kubepods.slice/kubepods-burstable.slice/docker-{IDS[0]}.scope/{IDS[1]}"], [])
+@given(TREES, DEPTHS)
 @settings(max_examples=80, deadline=None)
-def test_no_cgroup_counts_twice(tree: list[str]) -> None:
+def test_no_cgroup_counts_twice(tree: list[str], depths: list[int]) -> None:
     """The sum over all series of any family has each cgroup in it at most once."""
-    text, count = page(tree)
+    text, count = page(tree, depths)
     found = list(series(text))
     levels = {name.split("_")[1] for name, _, _ in found}
     for level in levels:
@@ -125,12 +138,12 @@ def test_no_cgroup_counts_twice(tree: list[str]) -> None:
             assert not any(other.startswith(path + "/") for other in paths), name
 
 
-@example([NESTED])
-@given(TREES)
+@example([NESTED], [])
+@given(TREES, DEPTHS)
 @settings(max_examples=40, deadline=None)
-def test_no_series_twice(tree: list[str]) -> None:
+def test_no_series_twice(tree: list[str], depths: list[int]) -> None:
     """Each series is there once, under our names and under cAdvisor's."""
-    text = page(tree)[0]
+    text = page(tree, depths)[0]
     counts = Counter(line.rpartition(" ")[0] for line in text.splitlines() if line[0] != "#")
     assert set(counts.values()) <= {1}
     theirs = re.findall(r'^container_memory_usage_bytes\{.*id="([^"]*)".*\} ', text, re.MULTILINE)

@@ -100,8 +100,12 @@ def _any_names(host: Host, opened: list[str], names: list[str], values: list[str
     assert named[docker("good")] == "good"
 
 
-def test_forged_trees(tmp_path: Path, opened: list[str]) -> None:
-    """1,000 forged cgroups and files take nobody's name, and no link leads outside."""
+@pytest.mark.parametrize("seen", [False, True], ids=["no processes", "processes"])
+def test_forged_trees(tmp_path: Path, opened: list[str], *, seen: bool) -> None:
+    """1,000 forged cgroups and files take nobody's name, and no link leads outside.
+
+    Where processes are seen, each container keeps its samples: none that was forged in it counts.
+    """
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_text(json.dumps({"ID": hex_id("t0"), "Name": "/stolen"}))
@@ -110,7 +114,9 @@ def test_forged_trees(tmp_path: Path, opened: list[str]) -> None:
     true = {}
     for number in range(40):
         path = docker(f"t{number}")
-        host.cgroup(path)
+        host.cgroup(path, 100 + number if seen else None)
+        if seen:
+            host.process(100 + number)
         host.docker(hex_id(f"t{number}"), f"true-{number}")
         true[path] = f"true-{number}"
     user = "/user.slice/user-1000.slice/user@1000.service"
@@ -126,7 +132,10 @@ def test_forged_trees(tmp_path: Path, opened: list[str]) -> None:
                 f"{user}/{number}.slice/docker-{hex_id(f't{claimed}')}.scope",
             )
         )
-        host.cgroup(forged)
+        mine = seen and forged.startswith(inside) and number % 3 > 0
+        host.cgroup(forged, 1000 + number if mine else None)
+        if mine:
+            host.process(1000 + number)
         link = host.root / "run/runc" / f"forged-{number}"
         link.parent.mkdir(parents=True, exist_ok=True)
         target = choose.choice(_LINKS)
@@ -139,6 +148,14 @@ def test_forged_trees(tmp_path: Path, opened: list[str]) -> None:
     named = _check(host, opened)
     assert {path: name for path, name in named.items() if path in true} == true
     assert set(named) == set(true)
+    if seen:
+        exporter = host.exporter()
+        view = exporter.look()
+        exporter.close()
+        assert not view.holders
+        assert {c.cgroup.path for c in view.containers} >= set(true)
+        assert all(c.cgroup.path in true or user in c.cgroup.path for c in view.found)
+        assert view.unproven > 400
 
 
 def test_a_user_names_his_own_containers_only(tmp_path: Path, opened: list[str]) -> None:

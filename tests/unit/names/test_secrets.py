@@ -2,12 +2,17 @@
 
 import json
 import secrets
+import ssl
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.tools.hosts import Host, docker, hex_id
-from tests.tools.served import served
+from tests.tools.served import Served, served
+from tests.tools.tellers import Tellers
 
 
 def planted(directory: Path) -> tuple[Host, bytes]:
@@ -102,3 +107,54 @@ def test_output_of_once(tmp_path: Path) -> None:
         )
         assert b"planted-19" in done.stdout
         assert secret not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("tls", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_memory_of_who_asks_servers(tmp_path: Path, tls: ssl.TLSVersion) -> None:
+    """Neither the kubelet's answer, nor the API's list and events, nor a socket's leave one."""
+    host, tellers = Host(tmp_path), Tellers(tmp_path, tls)
+    for number in range(41):
+        host.cgroup(Tellers.path(number))
+    for number in range(20):
+        host.cgroup(docker(f"socket-{number}"))
+        host.cgroup(f"/system.slice/crio-{hex_id(f'crio-{number}')}.scope")
+    (tmp_path / "token").write_text("token")
+    flags: list[str | Path] = [
+        *("--path.cgroupfs", host.cgroupfs, "--path.procfs", host.procfs),
+        *("--identity.root", host.root, "--log.level", "debug", "--identity.labels", "app"),
+        *("--identity.kubelet", tellers.kubelet(), "--identity.api", tellers.api()),
+        *("--identity.node", "n1", "--identity.ca-file", tellers.ca_file),
+        *("--identity.token-file", tmp_path / "token"),
+        f"--identity.socket=docker={tellers.docker()}",
+        f"--identity.socket=cri-o={tellers.crio()}",
+    ]
+    try:
+        with served(tmp_path / "log", flags) as server:
+            # The list is told before the watch, which may add to it or change it.
+            listed = ("kubelet-19", "list-39", "docker-19", "crio-19")
+            page = server.eventually(lambda page: all(name in page for name in listed))
+            assert [name for name in listed if name not in page] == [], server.log.read_text()
+            _search(server, tellers, {"watch", "changed", "last"})
+            tellers.tell()
+            told = ("watch-40", "changed-39", "last-20")
+            page = server.eventually(lambda page: all(name in page for name in told))
+            assert [name for name in told if name not in page] == [], server.log.read_text()
+            # Here the watch is still open, and waits.
+            _search(server, tellers, {"list"})
+            page = server.page()
+            assert not any(secret in page.encode() for secret in tellers.secrets.values())
+    finally:
+        tellers.close()
+    log = (tmp_path / "log").read_bytes()
+    assert not any(secret in log for secret in tellers.secrets.values())
+
+
+def _search(server: Served, tellers: Tellers, not_told: set[str]) -> None:
+    """Search all memory: names have to be there, and no secret."""
+    found, names = Counter[str](), Counter[str]()
+    for piece in server.memory():
+        for where, secret in tellers.secrets.items():
+            found[where] += piece.count(secret)
+            names[where] += piece.count(tellers.names[where])
+    assert {where for where in tellers.secrets if not names[where]} <= not_told
+    assert not +found

@@ -15,11 +15,14 @@ import pytest
 
 from cgexporter.correlate.facts import Facts
 from cgexporter.correlate.paths import classify
-from cgexporter.names import SYSTEM, Answers, Wanted
+from cgexporter.hierarchies import Hierarchies
+from cgexporter.names import SYSTEM, Answers, Wanted, wire
 from cgexporter.names.api import Api
 from cgexporter.names.http import Server
 from cgexporter.names.kubelet import Kubelet
+from cgexporter.names.settings import Access, Identity, resolver
 from cgexporter.names.sockets import Socket
+from tests.tools.certificates import Authority
 from tests.tools.hosts import hex_id
 
 UID = "65d065af-ae73-47db-b13a-2485901d6eb7"
@@ -310,6 +313,31 @@ def test_api_without_trust(tmp_path: Path) -> None:
     assert not source.find([APP])
     assert "give --identity.ca-file" in next(iter(source.problems().values()))
     source.close()
+
+
+def test_a_token_that_is_none(tmp_path: Path) -> None:
+    """What a file holds that is no token is not sent and not said."""
+    (tmp_path / "token").write_text("not one\nline")
+    server = Server(
+        url="https://127.0.0.1:1",
+        token_file=str(tmp_path / "token"),
+        ca_file=str(Authority(tmp_path).certificate),
+    )
+    source = Kubelet(server, LABELS)
+    assert not source.find([APP])
+    (why,) = source.problems().values()
+    assert why == f"cannot connect: {tmp_path}/token holds no token"
+
+
+@pytest.mark.parametrize("cleanses", [True, False])
+def test_an_old_openssl(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, cleanses: bool
+) -> None:
+    """That it leaves what it decrypted in memory is said."""
+    monkeypatch.setattr(wire, "CLEANSES", cleanses)
+    access = Access(url="https://127.0.0.1:1", token_file="", ca_file="")
+    resolver(Identity(logs=False, state=False, kubelet=access), Hierarchies(None, {}, "/none"))
+    assert ("does not erase" in caplog.text) is not cleanses
 
 
 def test_docker_socket(fakes: Fakes, tmp_path: Path) -> None:
