@@ -247,12 +247,18 @@ class Exporter:
 
     def render(self, view: View, form: Format) -> str:
         """Render the metrics of a view's containers, pods and cgroups."""
-        page = ""
+        return b"".join(self.parts(view, form)).decode()
+
+    def parts(self, view: View, form: Format) -> list[bytes]:
+        """The same in parts, which are the same objects as in the last page where they can."""
+        parts: list[bytes] = []
         if self._publisher:
-            page = self._publisher.render(view, form) + self._facts.render(view, form)
+            parts += self._publisher.render(view, form)
+            parts.append(self._facts.render(view, form).encode())
         if self._cadvisor:
-            page += self._cadvisor.render(view, self._find_births(view.snapshot), form)
-        return page
+            births = self._find_births(view.snapshot)
+            parts.append(self._cadvisor.render(view, births, form).encode())
+        return parts
 
     def _find_births(self, snapshot: Snapshot) -> Mapping[str, float]:
         """When each cgroup was made, as it looked when it was seen first."""
