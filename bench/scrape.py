@@ -194,6 +194,14 @@ def row(result: Result) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def growth(few: Result, many: Result) -> str:
+    """What a container costs among many, against what one costs among few."""
+    ratio = many.total_ms / many.count / (few.total_ms / few.count)
+    return (
+        f"A container costs {ratio:.2f} times as much among {many.count:,} as among {few.count:,}."
+    )
+
+
 def main() -> None:
     """Print the table."""
     flags = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
@@ -212,8 +220,12 @@ def main() -> None:
     for busy in (False, True):
         if (busy and mine.idle) or (not busy and mine.busy):
             continue
+        results = []
         for count in mine.counts:
-            print(row(measure(count, mine.rounds, busy=busy, flags=others)), flush=True)
+            results.append(measure(count, mine.rounds, busy=busy, flags=others))
+            print(row(results[-1]), flush=True)
+        if len(results) > 1:
+            print(f"\n{growth(results[0], results[-1])}\n", flush=True)
 
 
 if __name__ == "__main__":
