@@ -58,7 +58,8 @@ class Settings:
 
     cgroupfs: str = "/sys/fs/cgroup"
     procfs: str = "/proc"
-    max_open_files: int = 50_000
+    # On v2 some 18 files a container are read in each scan: enough for 5,000.
+    max_open_files: int = 100_000
     max_connections: int = 0  # descriptors to leave for them
     max_cgroups: int = 10_000
     collectors: frozenset[str] = DEFAULT_COLLECTORS
