@@ -26,8 +26,9 @@ from cgexporter import cli, server
 from cgexporter.exporter import Exporter
 from cgexporter.kernel import memory_pages
 from cgexporter.metrics import COLLECTORS
-from cgexporter.own import page
+from cgexporter.own import parts
 from cgexporter.publish import Format
+from cgexporter.web.gzip import Gzip
 
 STAGES = ("walk", "read", "correlate", "render", "gzip")
 WARM_UP = 40  # files and processes are looked at again in the first scans
@@ -74,15 +75,13 @@ def measure(count: int, rounds: int, *, busy: bool, flags: Sequence[str]) -> Res
     """Measure one number of containers."""
     with containers(count, busy=busy) as paths:
         mine, slab = set(paths), slab_kib()
-        exporter = Exporter(cli.settings(cli.parser().parse_args(flags)))
-        exporter.watch()
-        for _ in range(WARM_UP):
-            page(exporter, exporter.look(), Format.TEXT)
+        scrape = Scrape(flags)
+        exporter = scrape.exporter
         kernel_mib = (slab_kib() - slab) / 1024
         files = [file for path, file in exporter.scanner.files() if path in mine]
         with closing(Reference("cat", files)) as cat, closing(Reference("floor", files)) as floor:
-            timed = [_round(exporter, cat, floor, number, busy) for number in range(rounds)]
-        text, compressed, _ = _scrape(exporter)
+            timed = [_round(scrape, cat, floor, number, busy) for number in range(rounds)]
+        text, compressed, _ = scrape()
         held = exporter.open_files
         if exporter.scanner.descriptors.limit == held > 0:
             print(
@@ -116,7 +115,7 @@ def measure(count: int, rounds: int, *, busy: bool, flags: Sequence[str]) -> Res
 
 
 def _round(
-    exporter: Exporter, cat: Reference, floor: Reference, number: int, busy: bool
+    scrape: "Scrape", cat: Reference, floor: Reference, number: int, busy: bool
 ) -> tuple[list[float], tuple[float, float], tuple[float, float]]:
     """Each stage of one scrape, the references, and the scrape as a ratio to each; in ms."""
     marks: list[float] = []
@@ -126,7 +125,7 @@ def _round(
         if busy:
             time.sleep(1.1)
         if turn is None:
-            marks = _scrape(exporter)[2]
+            marks = scrape()[2]
         else:
             references[turn] = turn.milliseconds()
     whole = sum(marks)
@@ -137,24 +136,35 @@ def _round(
     )
 
 
-def _scrape(exporter: Exporter) -> tuple[bytes, bytes, list[float]]:
-    """One scrape; returns the page, compressed too, and the CPU time of each stage."""
-    marks = [cpu_ms()]
-    found = exporter.scanner.find()
-    marks.append(cpu_ms())
-    snapshot = exporter.scanner.read(found)
-    marks.append(cpu_ms())
-    view = exporter.correlate(snapshot)
-    marks.append(cpu_ms())
-    text = page(exporter, view, Format.TEXT)
-    marks.append(cpu_ms())
-    compressed = server.compress(text)
-    marks.append(cpu_ms())
-    return (
-        text,
-        compressed,
-        [b - a for a, b in pairwise(marks)],
-    )
+class Scrape:
+    """Scrapes this host as the server does, but for the sockets.
+
+    Args:
+        flags: cgexporter's own.
+    """
+
+    def __init__(self, flags: Sequence[str]) -> None:
+        server.collect_seldom()
+        self.exporter = Exporter(cli.settings(cli.parser().parse_args(flags)))
+        self.exporter.watch()
+        self._gzip = Gzip()
+        for _ in range(WARM_UP):
+            self()
+
+    def __call__(self) -> tuple[bytes, bytes, list[float]]:
+        """One scrape; returns the page, compressed too, and the CPU time of each stage in ms."""
+        marks = [cpu_ms()]
+        found = self.exporter.scanner.find()
+        marks.append(cpu_ms())
+        snapshot = self.exporter.scanner.read(found)
+        marks.append(cpu_ms())
+        view = self.exporter.correlate(snapshot)
+        marks.append(cpu_ms())
+        page = parts(self.exporter, view, Format.TEXT)
+        marks.append(cpu_ms())
+        compressed = self._gzip.compress(page)
+        marks.append(cpu_ms())
+        return b"".join(page), compressed, [b - a for a, b in pairwise(marks)]
 
 
 HEADER = (
@@ -184,6 +194,14 @@ def row(result: Result) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def growth(few: Result, many: Result) -> str:
+    """What a container costs among many, against what one costs among few."""
+    ratio = many.total_ms / many.count / (few.total_ms / few.count)
+    return (
+        f"A container costs {ratio:.2f} times as much among {many.count:,} as among {few.count:,}."
+    )
+
+
 def main() -> None:
     """Print the table."""
     flags = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
@@ -202,8 +220,12 @@ def main() -> None:
     for busy in (False, True):
         if (busy and mine.idle) or (not busy and mine.busy):
             continue
+        results = []
         for count in mine.counts:
-            print(row(measure(count, mine.rounds, busy=busy, flags=others)), flush=True)
+            results.append(measure(count, mine.rounds, busy=busy, flags=others))
+            print(row(results[-1]), flush=True)
+        if len(results) > 1:
+            print(f"\n{growth(results[0], results[-1])}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def parser() -> Parser:
         dest="max_open_files",
         metavar="N",
         type=_count,
-        default=50_000,
+        default=100_000,
         help="while serving, hold at most N kernel files open between scans; more cost memory, "
         "fewer cost CPU time (default: %(default)s, and what RLIMIT_NOFILE allows)",
     )

@@ -58,7 +58,8 @@ class Settings:
 
     cgroupfs: str = "/sys/fs/cgroup"
     procfs: str = "/proc"
-    max_open_files: int = 50_000
+    # On v2 some 18 files a container are read in each scan: enough for 5,000.
+    max_open_files: int = 100_000
     max_connections: int = 0  # descriptors to leave for them
     max_cgroups: int = 10_000
     collectors: frozenset[str] = DEFAULT_COLLECTORS
@@ -247,12 +248,18 @@ class Exporter:
 
     def render(self, view: View, form: Format) -> str:
         """Render the metrics of a view's containers, pods and cgroups."""
-        page = ""
+        return b"".join(self.parts(view, form)).decode()
+
+    def parts(self, view: View, form: Format) -> list[bytes]:
+        """The same in parts, which are the same objects as in the last page where they can."""
+        parts: list[bytes] = []
         if self._publisher:
-            page = self._publisher.render(view, form) + self._facts.render(view, form)
+            parts += self._publisher.render(view, form)
+            parts.append(self._facts.render(view, form).encode())
         if self._cadvisor:
-            page += self._cadvisor.render(view, self._find_births(view.snapshot), form)
-        return page
+            births = self._find_births(view.snapshot)
+            parts.append(self._cadvisor.render(view, births, form).encode())
+        return parts
 
     def _find_births(self, snapshot: Snapshot) -> Mapping[str, float]:
         """When each cgroup was made, as it looked when it was seen first."""

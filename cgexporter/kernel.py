@@ -14,7 +14,7 @@ import re
 import resource
 import stat
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from cgexporter.inotify import Notices, Watch
@@ -701,6 +701,11 @@ class File:
         self.size = max(_LEAST_SIZE, 2 * len(data))
         return data
 
+    def take(self, content: Content) -> None:
+        """Hold a content that is new."""
+        self.content = content
+        self.version += 1
+
     def close(self, descriptors: Descriptors) -> None:
         """Let the descriptor go."""
         if self.fd >= 0:
@@ -712,14 +717,14 @@ class File:
 class Directory:
     """The files of one cgroup in one hierarchy, read again and again.
 
-    `changes` counts the contents that were new, of all its files. A cgroup is its path and
-    inode: a directory that was removed and made again under the same name is another cgroup,
-    and reads as GONE here.
+    `changed` are the files whose content was new in the last `refresh`. A cgroup is its path
+    and inode: a directory that was removed and made again under the same name is another
+    cgroup, and reads as GONE here.
     """
 
     __slots__ = (
-        *("_counters", "_notices", "_outcomes", "_reads", "_settings", "_watch"),
-        *("changes", "files", "inode", "path"),
+        *("_counters", "_notices", "_outcomes", "_settings", "_watch"),
+        *("changed", "files", "inode", "path"),
     )
 
     def __init__(
@@ -735,8 +740,7 @@ class Directory:
         self.files = tuple(files)
         self._settings = tuple(file for file in self.files if file.name in settings)
         self._counters = tuple(file for file in self.files if file.name not in settings)
-        self.changes = 0
-        self._reads = 0
+        self.changed: list[File] = []
         self._outcomes = outcomes
         self._notices: Notices | None = None
         self._watch: Watch | None = None
@@ -747,8 +751,26 @@ class Directory:
         """From now on read settings when they were written to, and every 32nd time."""
         self._notices = notices
 
-    def refresh(self, descriptors: Descriptors) -> bool:
+    @property
+    def watch(self) -> Watch | None:
+        """Tells whether a setting was written to, where that can be told."""
+        return self._watch
+
+    def held(self) -> Sequence[File] | None:
+        """What to read while no setting is written to; None where some of it is not held."""
+        files = self.files if self._watch is None else self._counters
+        held = [file for file in files if file.content is not Missing.ABSENT]
+        if any(file.fd < 0 or isinstance(file.content, Missing) for file in held):
+            return None
+        return held
+
+    def refresh(self, descriptors: Descriptors, *, probe: bool = True) -> bool:
         """Read every file; each one's `version` grows where its content is new.
+
+        Args:
+            descriptors: how many may be held.
+            probe: look for files that were absent, too. One appears when its controller is
+                switched on, usually moments after the directory was made.
 
         Returns:
             False when the cgroup is gone.
@@ -756,10 +778,7 @@ class Directory:
         Raises:
             OSError: an errno without a reason (see `Missing`).
         """
-        # A file appears when its controller is switched on, usually moments after the
-        # directory was made.
-        probe = is_due(self._reads, self.inode)
-        self._reads += 1
+        self.changed = []
         if not self._settings or self._notices is None:
             return self._read(self.files, descriptors, probe)
         if probe or self._watch is None or self._watch.written:
@@ -820,9 +839,8 @@ class Directory:
         if isinstance(content, Missing) or isinstance(file.content, Missing):
             self._outcomes.add(file.name, file.content, -1)
             self._outcomes.add(file.name, content)
-        file.content = content
-        file.version += 1
-        self.changes += 1
+        file.take(content)
+        self.changed.append(file)
 
     def close(self, descriptors: Descriptors) -> None:
         """Let every descriptor go, and count its files no more."""
@@ -832,3 +850,72 @@ class Directory:
         for file in self.files:
             file.close(descriptors)
             self._outcomes.add(file.name, file.content, -1)
+
+
+class Directories:
+    """The directories of one cgroup, one in each of its hierarchies, read again and again.
+
+    Mostly there is nothing to do but to read the same held files, of all of them in one go.
+
+    Args:
+        directories: not empty.
+    """
+
+    __slots__ = ("_directories", "_held", "_reads", "_watches")
+
+    def __init__(self, directories: Sequence[Directory]) -> None:
+        self._directories = directories
+        self._held: Sequence[File] = ()
+        self._watches: Sequence[Watch] = ()
+        self._reads = 0
+
+    def __iter__(self) -> Iterator[Directory]:
+        """Each directory."""
+        return iter(self._directories)
+
+    def refresh(self, descriptors: Descriptors) -> list[File] | None:
+        """Read every file that may have changed.
+
+        Returns:
+            Those whose content is new, or None when the cgroup is gone.
+
+        Raises:
+            OSError: an errno without a reason (see `Missing`).
+        """
+        probe = is_due(self._reads, self._directories[0].inode)
+        self._reads += 1
+        held = self._held
+        if probe or not held:
+            return self._refresh_each(descriptors, probe)
+        for watch in self._watches:
+            if watch.written:
+                return self._refresh_each(descriptors, probe)
+        changed = []
+        pread = os.pread
+        try:
+            for file in held:
+                data = pread(file.fd, file.size, 0)
+                if data != file.content:
+                    file.take(file.whole(file.fd, data))
+                    changed.append(file)
+        except OSError:  # each for itself says why
+            others = self._refresh_each(descriptors, probe)
+            return None if others is None else changed + others
+        return changed
+
+    def _refresh_each(self, descriptors: Descriptors, probe: bool) -> list[File] | None:
+        changed = []
+        for directory in self._directories:
+            if not directory.refresh(descriptors, probe=probe):
+                return None
+            changed += directory.changed
+        held = [directory.held() for directory in self._directories]
+        every = all(files is not None for files in held)
+        self._held = [file for files in held for file in files or ()] if every else ()
+        self._watches = [d.watch for d in self._directories if d.watch is not None]
+        return changed
+
+    def close(self, descriptors: Descriptors) -> None:
+        """Let every descriptor go."""
+        for directory in self._directories:
+            directory.close(descriptors)

@@ -178,7 +178,14 @@ class ProcessCollector(Collector):
 
 
 def page(exporter: Exporter, view: View, form: Format, web: WebStatus | None = None) -> bytes:
-    """A whole page of metrics: the host's, then the exporter's own and its process's.
+    """A whole page of metrics: see `parts`."""
+    return b"".join(parts(exporter, view, form, web))
+
+
+def parts(
+    exporter: Exporter, view: View, form: Format, web: WebStatus | None = None
+) -> list[bytes]:
+    """A page in parts: the host's metrics, then the exporter's own and its process's.
 
     Args:
         exporter: of this view.
@@ -191,7 +198,7 @@ def page(exporter: Exporter, view: View, form: Format, web: WebStatus | None = N
     registry.register(ProcessCollector())
     generate = openmetrics.generate_latest if form is Format.OPENMETRICS else generate_latest
     own: bytes = generate(registry)
-    return exporter.render(view, form).encode() + own
+    return [*exporter.parts(view, form), own]
 
 
 # The age of a file's samples is that of the file, which node_exporter tells.

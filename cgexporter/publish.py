@@ -1,8 +1,9 @@
 """View → exposition formats: a loop over the metric table, fast.
 
 What follows a sample's name (labels, value, line end) is kept as text while the section it
-is from does not change, so that a family is one `str.join` with its name between. Sources:
-Prometheus text format 0.0.4, OpenMetrics 1.0.
+is from does not change, so that a family is one `str.join` with its name between, and a family
+of which no text changed is the same bytes as in the last page. Sources: Prometheus text format
+0.0.4, OpenMetrics 1.0.
 """
 
 import enum
@@ -271,9 +272,15 @@ class Publisher:
         self._tells_limits = any(row.section == "effective" for row in rows)
         self._subjects: dict[str, _Subject] = {}
         self._devices: Mapping[str, str] = {}
+        # By sample name, the texts of its last lines and those lines.
+        self._lines: dict[str, tuple[tuple[str, ...], bytes]] = {}
 
-    def render(self, view: View, form: Format) -> str:
-        """Render all families of the table and the info families, without ``# EOF``."""
+    def render(self, view: View, form: Format) -> list[bytes]:
+        """Render all families of the table and the info families, without ``# EOF``.
+
+        Returns:
+            Parts of the page. Lines that are as they were are the same object as before.
+        """
         if self._devices != view.snapshot.devices:
             self._devices = view.snapshot.devices
             self._subjects = {}  # device names are in their texts
@@ -288,19 +295,19 @@ class Publisher:
             if level in self._levels and subject.cgroup is not cgroup:
                 self._update(level, subject, cgroup)
         self._subjects = subjects
-        parts: list[str] = []
+        parts: list[bytes] = []
         for level in self._levels:
             self._families(level, by_level[level], form, parts)
         if Level.CONTAINER in self._levels:
-            parts.extend(_declared(view, form))
+            parts += map(str.encode, _declared(view, form))
         for level, text in INFOS:
             if level in self._levels:
-                infos = [subject.info for subject in by_level[level]]
-                _info(f"{PREFIX}_{level.value}", text, infos, form, parts)
+                infos = tuple(subject.info for subject in by_level[level])
+                self._info(f"{PREFIX}_{level.value}", text, infos, form, parts)
         for level in self._levels if self._tells_limits else ():
-            setters = [_setters(subject) for subject in by_level[level]]
-            _info(f"{PREFIX}_{level.value}_limits", LIMITS_INFO, setters, form, parts)
-        return "".join(parts)
+            setters = tuple(_setters(subject) for subject in by_level[level])
+            self._info(f"{PREFIX}_{level.value}_limits", LIMITS_INFO, setters, form, parts)
+        return parts
 
     def _update(self, level: Level, subject: _Subject, cgroup: Cgroup) -> None:
         """Make the texts anew of the sections that are no longer the same object."""
@@ -316,30 +323,38 @@ class Publisher:
                 section.update(subject, now, then)
 
     def _families(
-        self, level: Level, subjects: Sequence[_Subject], form: Format, parts: list[str]
+        self, level: Level, subjects: Sequence[_Subject], form: Format, parts: list[bytes]
     ) -> None:
         columns = zip(*(subject.texts for subject in subjects), strict=True)
         for section in self._sections[level]:
-            its: Iterator[_Texts] = columns
+            its: Iterator[tuple[str, ...]] = columns
             if section.labelled:
                 name = section.name
                 elements = (element for each in subjects for element in each.elements[name])
                 its = zip(*elements, strict=True)
             for row, column in zip(section.rows, its, strict=False):
-                texts = list(filter(None, column))
-                if texts:
-                    family = row.family(level)
-                    sample = family + "_total" if row.kind is Kind.COUNTER else family
-                    parts.append(header(family, row.kind, row.unit, row.help, form))
-                    parts += _lines(sample, texts)
+                family = row.family(level)
+                sample = family + "_total" if row.kind is Kind.COUNTER else family
+                if lines := self._joined(sample, column):
+                    parts.append(header(family, row.kind, row.unit, row.help, form).encode())
+                    parts.append(lines)
 
+    def _info(
+        self, family: str, text: str, infos: tuple[str, ...], form: Format, parts: list[bytes]
+    ) -> None:
+        """An info family, where it has a sample."""
+        if lines := self._joined(f"{family}_info", infos):
+            parts.append(header(family, Kind.INFO, "", text, form).encode())
+            parts.append(lines)
 
-def _info(family: str, text: str, infos: Sequence[str], form: Format, parts: list[str]) -> None:
-    """An info family, where it has a sample."""
-    infos = list(filter(None, infos))
-    if infos:
-        parts.append(header(family, Kind.INFO, "", text, form))
-        parts += _lines(f"{family}_info", infos)
+    def _joined(self, sample: str, texts: tuple[str, ...]) -> bytes:
+        """The lines of one sample name; where no text changed, the same object as before."""
+        known = self._lines.get(sample)
+        if known is None or known[0] != texts:
+            present = list(filter(None, texts))
+            lines = sample + sample.join(present) if present else ""
+            known = self._lines[sample] = (texts, lines.encode())
+        return known[1]
 
 
 def _setters(subject: _Subject) -> str:
@@ -353,11 +368,6 @@ def _setters(subject: _Subject) -> str:
             text = f"{labels((*subject.pairs, *pairs))} 1\n" if any(by) else ""
         subject.setters = (effective, text)
     return subject.setters[1]
-
-
-def _lines(sample: str, texts: Sequence[str]) -> tuple[str, str]:
-    """The lines of one sample name, in two parts to save a copy."""
-    return sample, sample.join(texts)
 
 
 def _declared(view: View, form: Format) -> Iterator[str]:

@@ -3,13 +3,21 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cgexporter import kernel
 from cgexporter.hierarchies import Hierarchies, Hierarchy
 from cgexporter.inotify import Notices
-from cgexporter.kernel import Descriptors, Directory, File, Missing, Outcomes, Walker
+from cgexporter.kernel import (
+    Descriptors,
+    Directories,
+    Directory,
+    File,
+    Missing,
+    Outcomes,
+    Walker,
+)
 from cgexporter.machine import MachineReader
 from cgexporter.model import SECTIONS, Cgroup, FileSupport, Mode, Snapshot
 from cgexporter.parse.formats import ParseError
@@ -24,7 +32,6 @@ Rank = Callable[[str], int | None]
 _LAST_RANK = 2
 # Directories of v1's hierarchies that hold limits, and the one that is looked at for children.
 _WATCHES_PER_CGROUP = 4
-_PARSE_AGAIN = -1
 
 
 class ScanTimeoutError(Exception):
@@ -37,7 +44,7 @@ def everything(path: str) -> int | None:
     return 1
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Part:
     """One section of one cgroup: its files, what they said, and the section built of it."""
 
@@ -83,7 +90,7 @@ def _new_part(source: Source, files: Sequence[File]) -> _Part:
 class _Watched:
     """One cgroup between scans: its directories, one a hierarchy, and its sections."""
 
-    __slots__ = ("cgroup", "changes", "directories", "inodes", "parts")
+    __slots__ = ("all_parts", "cgroup", "directories", "inodes", "parts", "readers")
 
     def __init__(
         self,
@@ -95,7 +102,9 @@ class _Watched:
     ) -> None:
         self.inodes = where
         self.cgroup: Cgroup | None = None
-        self.changes = _PARSE_AGAIN  # in its directories when it was made
+        # Look at each part again: a file had not its format, which is said in each scan, or the
+        # last reading broke off, and what it had read by then was not parsed.
+        self.all_parts = False
         self.parts: list[_Part] = []
         files: dict[Hierarchy, dict[str, File]] = {}
         for source in sources:
@@ -108,29 +117,39 @@ class _Watched:
                     chosen.append(File(wanted.name))
             if any(wanted.hierarchy in where for wanted in source.files):
                 self.parts.append(_new_part(source, chosen))
-        self.directories = [
-            Directory(
-                hierarchy.directory(path), where[hierarchy], named.values(), outcomes, SETTINGS
-            )
-            for hierarchy, named in files.items()
-        ]
+        self.readers: dict[File, list[_Part]] = {}
+        for part in self.parts:
+            for file in part.files:
+                self.readers.setdefault(file, []).append(part)
+        self.directories = Directories(
+            [
+                Directory(
+                    hierarchy.directory(path), where[hierarchy], named.values(), outcomes, SETTINGS
+                )
+                for hierarchy, named in files.items()
+            ]
+        )
         if notices is not None:
             for directory in self.directories:
                 directory.heed(notices)
 
     def read(self, path: str, leaf: bool, run: "_Run") -> Cgroup | None:
         """Read it again; None when it is gone."""
-        changes = 0
-        for directory in self.directories:
-            if not directory.refresh(run.descriptors):
-                return None
-            changes += directory.changes
+        look_at_all, self.all_parts = self.all_parts, True
+        changed = self.directories.refresh(run.descriptors)
+        if changed is None:
+            return None
         last = self.cgroup
-        if last is not None and changes == self.changes and leaf == last.leaf:
-            return last
+        parts: Iterable[_Part] = self.parts
+        if last is not None and leaf == last.leaf and not look_at_all:
+            if not changed:
+                self.all_parts = False
+                return last
+            # Each once, in their order.
+            parts = dict.fromkeys(part for file in changed for part in self.readers[file])
         errors = len(run.odd)
-        new = {p.source.section: p.built for p in self.parts if p.build(leaf, run, path)}
-        self.changes = changes if len(run.odd) == errors else _PARSE_AGAIN
+        new = {part.source.section: part.built for part in parts if part.build(leaf, run, path)}
+        self.all_parts = len(run.odd) > errors
         if last is None:
             inode = next(iter(self.inodes.values()))
             trees = frozenset(hierarchy.mount_point for hierarchy in self.inodes)
@@ -139,8 +158,7 @@ class _Watched:
         return self.cgroup
 
     def close(self, descriptors: Descriptors) -> None:
-        for directory in self.directories:
-            directory.close(descriptors)
+        self.directories.close(descriptors)
 
 
 @dataclass(slots=True)

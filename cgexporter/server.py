@@ -11,7 +11,6 @@ import logging
 import re
 import signal
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,10 +19,11 @@ from typing import Any
 from cgexporter import __version__
 from cgexporter.correlate.identity import View
 from cgexporter.exporter import Exporter, age_seconds
-from cgexporter.own import page
+from cgexporter.own import parts
 from cgexporter.publish import Format
 from cgexporter.scan import ScanTimeoutError
 from cgexporter.web.connection import Answer, Connections, Request
+from cgexporter.web.gzip import Gzip
 from cgexporter.web.limits import Limits
 from cgexporter.web.listen import handed_over, listen
 from cgexporter.web.live import Live
@@ -79,12 +79,6 @@ def accepts_gzip(accept_encoding: str) -> bool:
     return wanted.get("gzip", wanted.get("*", False))
 
 
-def compress(data: bytes) -> bytes:
-    """Gzip at level 1: higher ones cost four times as much for a tenth of the size."""
-    compressor = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-    return compressor.compress(data) + compressor.flush()
-
-
 def time_limit_seconds(header: str) -> float:
     """How long a scrape may take, from X-Prometheus-Scrape-Timeout-Seconds."""
     try:
@@ -115,6 +109,7 @@ class Scrapes:
     _scan: asyncio.Task[View] | None = None
     _scan_began: float = 0.0
     _pages: dict[tuple[int, Format, bool], asyncio.Task[bytes]] = field(default_factory=dict)
+    _gzip: Gzip = field(default_factory=Gzip)
     view: View | None = None
 
     @property
@@ -170,8 +165,8 @@ class Scrapes:
 
     async def _render(self, view: View, form: Format, gzip: bool) -> bytes:
         def render() -> bytes:
-            plain = page(self.exporter, view, form, self.status)
-            return compress(plain) if gzip else plain
+            page = parts(self.exporter, view, form, self.status)
+            return self._gzip.compress(page) if gzip else b"".join(page)
 
         return await asyncio.get_running_loop().run_in_executor(self._render_thread, render)
 
@@ -273,6 +268,15 @@ class Web:
     config_file: str = ""
 
 
+def collect_seldom() -> None:
+    """Look for cycles seldom.
+
+    What is kept between scans is many objects and no cycles: a full collection of them takes
+    tens of milliseconds, in which nothing else runs. See docs/PERFORMANCE.md.
+    """
+    gc.set_threshold(50_000, 50, 100)
+
+
 async def serve(
     exporter: Exporter, web: Web, started: Callable[[list[tuple[str, int]]], None]
 ) -> None:
@@ -288,9 +292,7 @@ async def serve(
         OSError: an address cannot be listened on.
         TimeoutError: a scan hangs and keeps its thread.
     """
-    # What is kept between scans is many objects and no cycles: a full collection of them
-    # takes tens of milliseconds, in which nothing else runs. See docs/PERFORMANCE.md.
-    gc.set_threshold(50_000, 50, 100)
+    collect_seldom()
     status = WebStatus()
     live = Live(web.config_file, status) if web.config_file else None
     scrapes = Scrapes(exporter, status)

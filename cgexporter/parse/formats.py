@@ -1,7 +1,9 @@
 """The kernel's file formats. Source: cgroup-v2.rst, "Interface Files", "Format"."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 
 class ParseError(ValueError):
@@ -25,6 +27,9 @@ def text_of(data: bytes) -> str:
 
 # The kernel's counters have 64 bits.
 _MOST_DIGITS = 20
+# Possessive: what follows a number is never one of its digits.
+_DIGITS = rb"[0-9]{1,%d}+" % _MOST_DIGITS
+_MOST_LAYOUTS = 8
 
 
 def decimal(word: str) -> int:
@@ -104,21 +109,18 @@ def flat_keyed(data: bytes) -> dict[str, int]:
 
 
 class FlatKeyed:
-    """Takes some keys out of one flat keyed file, without looking at the others twice.
+    """Takes some keys out of one flat keyed file, in one match of a regular expression.
 
-    A file has the same keys in the same order each time a kernel prints it. The places of
-    the wanted values are learnt from a strict reading, and used again while nothing but
-    digits of values changes.
+    A file has the same keys in the same order each time a kernel prints it. An expression of
+    that layout is learnt from a strict reading, and answers while nothing but digits of values
+    changes. There are few layouts: that of the root, and one for each set of controllers.
     """
 
-    __slots__ = ("_keys", "_learnt", "_places", "_skeleton", "_words")
+    __slots__ = ("_keys", "_layouts")
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = tuple(keys)
-        self._words: list[str] = []
-        self._skeleton = b"nothing learnt"
-        self._places: tuple[int, ...] = ()
-        self._learnt: tuple[int, ...] = ()
+        self._layouts: list[_Layout] = []
 
     def __call__(self, data: bytes) -> list[int | None]:
         """Return the values in the order of the keys, None where a key is absent.
@@ -126,26 +128,37 @@ class FlatKeyed:
         Raises:
             ParseError: a line is not ``KEY VAL``.
         """
-        words = text_of(data).replace("\n", " ").split(" ")
-        if data.translate(None, b"0123456789") != self._skeleton or words[::2] != self._words:
-            self._learn(data, words)
-        picked = [words[place] for place in self._places]
-        if "" in picked or (picked and max(map(len, picked)) > _MOST_DIGITS):
-            flat_keyed(data)  # names the line at fault
-        if len(picked) == len(self._keys):
-            return [int(word) for word in picked]
-        values: list[int | None] = [None] * len(self._keys)
-        for index, word in zip(self._learnt, picked, strict=True):
-            values[index] = int(word)
-        return values
+        for fullmatch, order in self._layouts:
+            if match := fullmatch(data):
+                values = (None, *map(int, match.groups()))
+                return [values[place] for place in order]
+        values_of = flat_keyed(data)
+        if data and len(self._layouts) < _MOST_LAYOUTS:
+            self._layouts.append(_learn(data, self._keys))
+        return [values_of.get(key) for key in self._keys]
 
-    def _learn(self, data: bytes, words: list[str]) -> None:
-        flat_keyed(data)
-        self._words = words[::2]
-        self._skeleton = data.translate(None, b"0123456789")
-        found = {key: 2 * n + 1 for n, key in enumerate(words[: len(words) // 2 * 2 : 2])}
-        self._learnt = tuple(i for i, key in enumerate(self._keys) if key in found)
-        self._places = tuple(found[self._keys[i]] for i in self._learnt)
+
+class _Layout(NamedTuple):
+    """How to take values out of one layout: which group has each key's, 0 where none has."""
+
+    fullmatch: Callable[[bytes], re.Match[bytes] | None]
+    order: Sequence[int]
+
+
+def _learn(data: bytes, wanted: Sequence[str]) -> _Layout:
+    """The layout of a flat keyed file that is in its format."""
+    keys = [line.partition(b" ")[0] for line in data.removesuffix(b"\n").split(b"\n")]
+    places = {key: place for place, key in enumerate(keys)}  # of a key that repeats, the last
+    grouped = sorted(places[word] for key in wanted if (word := key.encode()) in places)
+    lines = [
+        re.escape(key) + (b" (%b)" if place in grouped else b" %b") % _DIGITS
+        for place, key in enumerate(keys)
+    ]
+    group = {place: number for number, place in enumerate(grouped, 1)}
+    return _Layout(
+        re.compile(b"\n".join(lines) + b"\n?").fullmatch,
+        [group.get(places.get(key.encode(), -1), 0) for key in wanted],
+    )
 
 
 def nested_keyed(data: bytes) -> dict[str, dict[str, str]]:

@@ -13,6 +13,7 @@ from cgexporter import kernel
 from cgexporter.kernel import (
     Content,
     Descriptors,
+    Directories,
     Directory,
     File,
     Missing,
@@ -343,10 +344,11 @@ def test_absent_files_are_looked_for_again(cgroup: Path, faults: Faults) -> None
     """A controller may be switched on later: absent files are tried on schedule."""
     descriptors = Descriptors(10)
     directory = watch(cgroup / "cg", "cpu.stat", "io.stat")
+    directories = Directories([directory])
     tried = []
     for read in range(64):
         faults.opened.clear()
-        assert directory.refresh(descriptors)
+        assert directories.refresh(descriptors) is not None
         if "io.stat" in faults.opened:
             tried.append(read)
     assert tried[:-1] == [0, 1, 2, 4, 8, 16]
@@ -356,7 +358,7 @@ def test_absent_files_are_looked_for_again(cgroup: Path, faults: Faults) -> None
     (cgroup / "cg/io.stat").write_text("8:0 rbytes=1\n")
     for read in range(64, tried[-1] + 33):
         assert contents(directory)["io.stat"] is Missing.ABSENT, read
-        assert directory.refresh(descriptors)
+        assert directories.refresh(descriptors) is not None
     assert contents(directory)["io.stat"] == b"8:0 rbytes=1\n"
     assert changed(directory) == {"io.stat"}
     directory.close(descriptors)

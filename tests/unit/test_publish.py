@@ -162,7 +162,7 @@ def view_of(
 
 def render(view: View, form: Format = Format.TEXT) -> str:
     """A page of one view by a new publisher."""
-    return Publisher().render(view, form)
+    return b"".join(Publisher().render(view, form)).decode()
 
 
 def subjects(view: View) -> Iterator[tuple[Level, Cgroup, dict[str, str | None]]]:
@@ -532,7 +532,7 @@ def test_levels(level: Level) -> None:
         view_of([container(cgroup)], [Pod(replace(cgroup, path="/b"), POD, "u")], [*rest, outer]),
         holding=frozenset({"/d"}),
     )
-    page = Publisher(levels=[level]).render(view, Format.TEXT)
+    page = b"".join(Publisher(levels=[level]).render(view, Format.TEXT)).decode()
     assert all(name.startswith(f"cgexporter_{level.value}_") for name in values_of(page))
     assert f"cgexporter_{level.value}_pids_current" in page
     assert ("_info" in page) is (level in (Level.CONTAINER, Level.POD))
@@ -547,7 +547,7 @@ def test_one_row(row: Metric) -> None:
     view = view_of(cgroups=[cgroup])
     if Level.SLICE not in row.levels:
         view = view_of(pods=[Pod(cgroup, POD, "1")])
-    page = Publisher([row]).render(view, Format.TEXT)
+    page = b"".join(Publisher([row]).render(view, Format.TEXT)).decode()
     value = values[FIELDS[row.section].index(row.attribute)]
     assert [v for name, v in values_of(page).items() if "limits_info" not in name] == [str(value)]
 
@@ -561,7 +561,7 @@ class Pages:
     def check(self, view: View) -> str:
         """Render with both, in both formats."""
         for form in (Format.OPENMETRICS, Format.TEXT):
-            page = self.publisher.render(view, form)
+            page = b"".join(self.publisher.render(view, form)).decode()
             assert page == render(view, form)
         return page
 
@@ -580,6 +580,19 @@ def test_kept_text() -> None:
     ):
         page = pages.check(view_of(cgroups=[cgroup]))
         assert ("cpu_periods" in page) is (cgroup.cpu is not None)
+
+
+def test_lines_that_stay_are_the_same_object() -> None:
+    """What a family's lines are compressed to is kept: only those that changed are made anew."""
+    publisher = Publisher()
+    cgroup = Cgroup("/a", 1, leaf=True, cpu=Cpu(periods=1, bursts=1))
+    before = publisher.render(view_of(cgroups=[cgroup]), Format.TEXT)
+    changed = replace(cgroup, cpu=Cpu(periods=2, bursts=1))
+    now = publisher.render(view_of(cgroups=[changed]), Format.TEXT)
+    samples = [part for part in now if not part.startswith(b"#")]
+    fresh = [part for part in samples if all(part is not old for old in before)]
+    assert fresh == [b'cgexporter_slice_cpu_periods_total{cgroup="/a"} 2\n']
+    assert len(samples) == 2
 
 
 def test_replaced_cgroup() -> None:

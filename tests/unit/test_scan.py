@@ -79,7 +79,7 @@ def inject(replace_calls: Replace, where: str, number: int) -> None:
     """Make reading fail of files below a directory; 0 ends that."""
 
     def pread(fd: int, size: int, offset: int) -> bytes:
-        if number and f"{where}/" in real_readlink(f"/proc/self/fd/{fd}"):
+        if number and f"{where}/" in real_readlink(f"/proc/self/fd/{fd}") + "/":
             raise OSError(number, os.strerror(number))
         return real_pread(fd, size, offset)
 
@@ -266,6 +266,27 @@ def test_unreadable_cgroup(
     made.close()
     assert count_descriptors() == before
     assert made.descriptors.held == 0
+
+
+def test_reading_that_breaks_off(
+    lay: Lay, scanner: Make, replace_calls: Replace, open_files: int
+) -> None:
+    """What was read before a file failed is not lost for the next scan."""
+    lay(cgroup("/a", pids_current="1\n", cpu_max="max 100000\n"))
+    made = scanner(max_open_files=open_files)
+    for _ in range(3):
+        made.scan()
+    lists = ("cgroup.procs", "cgroup.threads")  # read by read(2)
+    files = [file for _, file in made.files() if "/cg/a/" in file and not file.endswith(lists)]
+    lay(cgroup("/a", memory_current="8192\n", pids_current="2\n", cpu_max="50000 100000\n"))
+    for file in files:
+        inject(replace_calls, file, errno.EIO)
+        assert "/a" not in made.scan().cgroups
+    inject(replace_calls, "", 0)
+    found = made.scan().cgroups["/a"]
+    assert found.cpu is not None
+    assert (found.memory, found.pids) == (Memory(current_bytes=8192), Pids(current=2))
+    assert found.cpu.limit_cores == 0.5
 
 
 def test_unreadable_from_the_start(

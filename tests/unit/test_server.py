@@ -1,14 +1,13 @@
 """What a scrape's headers ask for."""
 
 import math
-import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cgexporter.publish import Format
-from cgexporter.server import accepts_gzip, compress, negotiate, time_limit_seconds
+from cgexporter.server import accepts_gzip, negotiate, time_limit_seconds
 
 OPENMETRICS, TEXT = Format.OPENMETRICS, Format.TEXT
 
@@ -177,12 +176,3 @@ def test_any_time_limit(header: str) -> None:
     limit = time_limit_seconds(header)
     assert 0 < limit < 3600
     assert math.isfinite(limit)
-
-
-@given(st.binary())
-def test_compress(data: bytes) -> None:
-    """A compressed page is one gzip member."""
-    decompress = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    assert decompress.decompress(compress(data)) == data
-    assert decompress.eof
-    assert decompress.unused_data == b""

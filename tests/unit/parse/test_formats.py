@@ -274,6 +274,23 @@ def test_flat_keyed_forgets_nothing_by_an_error() -> None:
     assert take(b"wanted 5\n") == [5]
 
 
+@pytest.mark.parametrize("odd", [b"\n", b" 5\n"])
+def test_flat_keyed_learns_nothing_of_an_empty_file(odd: bytes) -> None:
+    """An empty file has no layout, so that a line without a key is refused behind it too."""
+    take = FlatKeyed(["wanted"])
+    assert take(b"") == [None]
+    with pytest.raises(ParseError):
+        take(odd)
+
+
+def test_flat_keyed_knows_more_layouts_than_it_keeps() -> None:
+    """Whatever the number of layouts, each file has its own values."""
+    take = FlatKeyed(["wanted", "also"])
+    for _ in range(2):
+        for number in range(20):
+            assert take(b"key%d 0\nalso 7\nwanted %d\n" % (number, number)) == [number, 7]
+
+
 def test_nested_keyed(fixture: Fixture) -> None:
     """A key's pairs arrive as words; a key without any is there, and empty."""
     nested = nested_keyed(fixture(f"{V2}/io.stat"))
