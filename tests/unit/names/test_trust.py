@@ -56,7 +56,7 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
 
 def test_no_key_identifiers(authority: Authority) -> None:
     """A server is believed whose certificate has none, as EKS's and MicroK8s' have not."""
-    certificate = authority.issue("server", "IP:127.0.0.1")
+    certificate = authority.issue("server", "IP:127.0.0.1", "authorityKeyIdentifier=none\n")
     assert ask(certificate, authority.certificate) == b"{}"
 
 
