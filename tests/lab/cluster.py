@@ -1,11 +1,13 @@
 """A whole cluster of one node: the control plane here on loopback, the kubelet in a guest.
 
 The kubelet reaches the API server, and the API server the kubelet, through ssh. The node is called
-127.0.0.1, by which the API server then asks for logs and the like. There is neither kube-proxy nor
-DNS: pods reach each other by address, and no service.
+127.0.0.1, by which the API server then asks for logs and the like. There is no kube-proxy: of
+Services pods reach the API server's, at its usual address, and headless ones by the names that
+`Lab.tell_names` has told.
 """
 
 import contextlib
+import json
 import os
 import subprocess
 import time
@@ -20,7 +22,23 @@ from tests.tools import programs
 from tests.tools.cluster import Cluster
 
 NODE = "127.0.0.1"
+_NODE_ADDRESS = "10.0.2.15"
 _API_PORT, _KUBELET_PORT = 6443, 10250  # as the guest sees them
+# Of the Services `kubernetes` and, by custom, `kube-dns`.
+_API_SERVICE, _DNS_SERVICE = "10.96.0.1", "10.96.0.10"
+_NAMES = "/run/names"
+# What pods and the exporter expect of a node: its kubelet at its own address, the API server at the
+# Service's, and names.
+_ADDRESSES = f"""
+for address in {_API_SERVICE} {_DNS_SERVICE}; do ip address add $address/32 dev lo; done
+echo nameserver {_DNS_SERVICE} >/etc/resolv.conf
+touch {_NAMES}
+systemd-run -q --unit api-address socat \
+    TCP-LISTEN:443,bind={_API_SERVICE},reuseaddr,fork TCP:127.0.0.1:{_API_PORT}
+systemd-run -q --unit kubelet-address socat \
+    TCP-LISTEN:{_KUBELET_PORT},bind={_NODE_ADDRESS},reuseaddr,fork TCP:127.0.0.1:{_KUBELET_PORT}
+systemd-run -q --unit dns python3 /lab/dns.py {_DNS_SERVICE} {_NAMES}
+"""
 _PATIENCE_SECONDS = 240.0
 _FLAGS = (
     *("--authorization-mode", "Node,RBAC", "--allow-privileged=true"),
@@ -45,7 +63,7 @@ class Lab:
         """Run kubectl; what it prints.
 
         Raises:
-            CalledProcessError: it failed.
+            RuntimeError: it failed; with all that it said.
         """
         done = subprocess.run(
             [str(programs.build("kubectl")), *words],
@@ -65,6 +83,18 @@ class Lab:
         self.guest.put([archive], "/lab")
         self.guest.run(f"ctr -n k8s.io images import --local /lab/{archive.name}")
 
+    def tell_names(self) -> None:
+        """Let pods find those behind headless Services by name."""
+        found = json.loads(self.kubectl("get", "endpointslices", "-A", "-o", "json"))["items"]
+        lines = [
+            f"{each['metadata']['labels']['kubernetes.io/service-name']}."
+            f"{each['metadata']['namespace']}.svc {endpoint['addresses'][0]}\n"
+            for each in found
+            for endpoint in each["endpoints"] or ()
+            if endpoint["conditions"]["ready"]
+        ]
+        self.guest.run(f"cat >{_NAMES}", stdin="".join(lines).encode())
+
 
 @contextlib.contextmanager
 def cluster(home: Path) -> Iterator[Lab]:
@@ -78,6 +108,7 @@ def cluster(home: Path) -> Iterator[Lab]:
         made.certify("manager", "/CN=system:kube-controller-manager")
         made.certify("scheduler", "/CN=system:kube-scheduler")
         made.certify("node", f"/O=system:nodes/CN=system:node:{NODE}")
+        made.certify("kubelet", f"/CN={NODE}", f"subjectAltName=IP:{NODE},IP:{_NODE_ADDRESS}")
         made.kubeconfig("admin")
         made.start_etcd()
         made.start()
@@ -85,7 +116,9 @@ def cluster(home: Path) -> Iterator[Lab]:
         guest.start()
         container_image.write(home / "lab.tar")
         node = made.kubeconfig("node", f"https://127.0.0.1:{_API_PORT}")
-        guest.put([home / "lab.tar", node, made.ca_file], "/lab")
+        guest.put([home / "lab.tar", node, made.ca_file, SCRIPTS / "dns.py"], "/lab")
+        # Signed by the cluster, as `serverTLSBootstrap` has it, instead of by itself.
+        guest.put([home / "kubelet.crt", home / "kubelet.key"], "/var/lib/kubelet/pki")
         stack.enter_context(
             guest.tunnel(
                 *("-R", f"127.0.0.1:{_API_PORT}:127.0.0.1:{made.port}"),
@@ -93,6 +126,7 @@ def cluster(home: Path) -> Iterator[Lab]:
             )
         )
         guest.script(SCRIPTS / "kubelet.sh", NODE, f"/lab/{node.name}", timeout=600)
+        guest.run(_ADDRESSES)
         lab = Lab(made, guest)
         _wait_until_ready(lab)
         yield lab

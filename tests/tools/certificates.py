@@ -27,11 +27,13 @@ class Authority:
             *("-keyout", self._key, "-out", self.certificate),
         )
 
-    def issue(self, name: str, san: str = "DNS:localhost,IP:127.0.0.1") -> tuple[Path, Path]:
-        """Make NAME.crt and NAME.key; the key is its owner's alone."""
+    def issue(
+        self, name: str, san: str = "DNS:localhost,IP:127.0.0.1", more: str = ""
+    ) -> tuple[Path, Path]:
+        """Make NAME.crt and NAME.key, with `more` extensions; the key is its owner's alone."""
         certificate, key = self._directory / f"{name}.crt", self._directory / f"{name}.key"
         request, extensions = self._directory / f"{name}.csr", self._directory / f"{name}.ext"
-        extensions.write_text(f"subjectAltName={san}\nbasicConstraints=CA:FALSE\n")
+        extensions.write_text(f"subjectAltName={san}\nbasicConstraints=CA:FALSE\n{more}")
         _openssl(
             *("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
             *("-subj", f"/CN={name}", "-keyout", key, "-out", request),

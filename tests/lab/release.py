@@ -1,0 +1,169 @@
+"""A cluster's node with pods on it, where the chart is installed."""
+
+import contextlib
+import json
+import time
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.image.built import archive
+from tests.integration.seen import Sample, samples
+from tests.lab.cluster import Lab, cluster
+from tests.lab.pods import MIB, SLEEP, Pod, PodContainer
+from tests.tools.toolbox import go_program, run
+
+NAMESPACE, NAME = "monitoring", "cgexporter"
+CHART = "helm/cgexporter"
+_PATIENCE_SECONDS = 120.0
+# Of each QoS class, of several containers, on the host's network.
+PODS = (
+    Pod("guaranteed", "Guaranteed", [PodContainer("main", SLEEP, 0.2, 0.2, 64 * MIB, 64 * MIB)]),
+    Pod(
+        "burstable",
+        "Burstable",
+        [
+            PodContainer("main", SLEEP, 0.1, 0.3, 32 * MIB, 96 * MIB),
+            PodContainer("side", SLEEP, 0.01, memory_request=8 * MIB),
+        ],
+        init=[PodContainer("first", "true")],
+    ),
+    Pod("onhost", "BestEffort", [PodContainer("main", SLEEP)], spec={"hostNetwork": True}),
+)
+# The kubelet has it from a file; its cgroup has another UID than its mirror in the API server.
+STATIC = Pod("static", "Burstable", [PodContainer("main", SLEEP, 0.05)])
+DEPLOYMENT, _REPLICAS = "web", 2
+_MANIFEST = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": DEPLOYMENT, "namespace": "default"},
+    "spec": {
+        "replicas": _REPLICAS,
+        "selector": {"matchLabels": {"app.kubernetes.io/name": DEPLOYMENT}},
+        "template": {
+            "metadata": {"labels": {"app.kubernetes.io/name": DEPLOYMENT}},
+            "spec": {
+                "terminationGracePeriodSeconds": 1,
+                "containers": [PodContainer("main", SLEEP, 0.02, 0.5).manifest()],
+            },
+        },
+    },
+}
+# What the chart's values for runtimes' state mount, of a Docker that is not there.
+_DOCKERS = "/run/docker/runtime-runc /var/lib/docker/containers"
+# Kinds of which objects come and go by themselves.
+_RESTLESS = {"events", "events.events.k8s.io", "leases.coordination.k8s.io"}
+# Where the node has something of a pod, by its UID.
+_PLACES = "/sys/fs/cgroup/kubepods.slice /var/lib/kubelet/pods /var/log/pods"
+
+
+class Node:
+    """The cluster, and helm for it."""
+
+    def __init__(self, lab: Lab, repository: Path, home: Path) -> None:
+        self.lab = lab
+        self.repository = repository
+        self._environment = {
+            "KUBECONFIG": str(lab.kubeconfig),
+            **{f"HELM_{kind}_HOME": str(home / kind) for kind in ("CACHE", "CONFIG", "DATA")},
+        }
+
+    def helm(self, *words: str) -> str:
+        """Run helm in the checkout; what it prints."""
+        done = run(go_program("helm"), *words, cwd=self.repository, **self._environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def run(self, line: str) -> str:
+        """Run a command line of the documents."""
+        program, *words = line.split()
+        return {"kubectl": self.lab.kubectl, "helm": self.helm}[program](*words)
+
+    def pods(self, *words: str) -> list[dict[str, Any]]:
+        """The node's pods as the API server knows them."""
+        found: list[dict[str, Any]] = json.loads(
+            self.lab.kubectl("get", "pods", *(words or ["-A"]), "-o", "json")
+        )["items"]
+        return found
+
+    def rolled_out(self) -> dict[str, Any]:
+        """The exporter's pod, once it is ready and of the last revision; it never restarted."""
+        words = ("rollout", "status", f"daemonset/{NAME}", f"--timeout={_PATIENCE_SECONDS:.0f}s")
+        try:
+            self.lab.kubectl("-n", NAMESPACE, *words)
+        except RuntimeError as failure:
+            said = self.lab.kubectl("-n", NAMESPACE, "describe", "pods")
+            raise AssertionError(f"{failure}\n{said}") from failure
+        (pod,) = (
+            each
+            for each in self.pods("-n", NAMESPACE)
+            if "deletionTimestamp" not in each["metadata"]
+        )
+        assert [each["restartCount"] for each in pod["status"]["containerStatuses"]] == [0]
+        return pod
+
+    def page(self, pod: Mapping[str, Any]) -> list[Sample]:
+        """What the exporter's pod serves."""
+        url = f"http://{pod['status']['podIP']}:9753/metrics"
+        # Names are told from the second scan on.
+        self.lab.guest.run(f"curl -sSf -o /dev/null {url}; sleep 1")
+        return samples(self.lab.guest.run(f"curl -sSf {url}"))
+
+    def process(self) -> str:
+        """What the kernel says of the exporter's process."""
+        container = "$(crictl ps -q --label io.kubernetes.container.name=exporter)"
+        return self.lab.guest.run(f"cat /proc/$(crictl inspect {container} | jq .info.pid)/status")
+
+    def objects(self) -> set[str]:
+        """All that the cluster has."""
+        listed = self.lab.kubectl("api-resources", "--verbs=list", "-o", "name").split()
+        kinds = ",".join(sorted(set(listed) - _RESTLESS))
+        line = '{.kind} {.metadata.namespace} {.metadata.name}{"\\n"}'
+        template = f"jsonpath={{range .items[*]}}{line}{{end}}"
+        return set(self.lab.kubectl("get", kinds, "-A", "-o", template).splitlines())
+
+    def settled(self) -> set[str]:
+        """The same, once the namespace has what each one gets by itself."""
+        for name in ("configmap/kube-root-ca.crt", "serviceaccount/default"):
+            self.lab.kubectl("-n", NAMESPACE, "wait", "--for=create", name, "--timeout=60s")
+        return self.objects()
+
+    def gone(self, before: Collection[str], uids: Collection[str]) -> None:
+        """Wait until the cluster is as it was and its node has nothing of some pods.
+
+        The kubelet removes what is left of pods once a minute.
+        """
+        names = " -o ".join(f"-name '*{uid}*' -o -name '*{uid.replace('-', '_')}*'" for uid in uids)
+        look = f"find {_PLACES} {names}; grep -E '{'|'.join(uids)}' /proc/mounts || true"
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            changed = self.objects() ^ set(before)
+            files = self.lab.guest.run(look)
+            if not changed and not files:
+                return
+            assert time.monotonic() < deadline, (changed, files)
+            time.sleep(1)
+
+
+@contextlib.contextmanager
+def node(repository: Path, home: Path) -> Iterator[Node]:
+    """A node whose pods run and that has the image, by the chart's own name, for a `with` block."""
+    chart = yaml.safe_load((repository / CHART / "Chart.yaml").read_text())
+    image = yaml.safe_load((repository / CHART / "values.yaml").read_text())["image"]
+    file = archive(f"{image['registry']}/{image['repository']}:{chart['appVersion']}")
+    go_program("helm")
+    with cluster(home) as lab:
+        made = Node(lab, repository, home)
+        (home / "static.json").write_text(STATIC.manifest())
+        lab.guest.put([home / "static.json"], "/etc/kubernetes/manifests")
+        lab.guest.run(f"mkdir -p {_DOCKERS}")
+        manifests = (*(pod.manifest() for pod in PODS), json.dumps(_MANIFEST))
+        for manifest in manifests:
+            lab.kubectl("apply", "-f", "-", stdin=manifest)
+        lab.import_image(file)
+        lab.kubectl("rollout", "status", f"deployment/{DEPLOYMENT}", "--timeout=120s")
+        lab.kubectl("wait", "pods", "--all", "-A", "--for=condition=Ready", "--timeout=120s")
+        assert len(made.pods()) == len(PODS) + 1 + _REPLICAS
+        yield made
