@@ -15,7 +15,7 @@ from tests.lab.states import STATES
 
 _IS_WANTED = os.environ.get("CGEXPORTER_LAB", "") not in ("", "0")
 # Which guest a test wants, in the order that they run; what wants none comes first.
-_ORDER = ("", *STATES, "cluster")
+_ORDER = ("", *STATES, "unit", "cluster")
 
 
 def _wanted(item: pytest.Item) -> int:

@@ -13,16 +13,22 @@ import pytest
 from tests.integration.seen import CONTAINER, Sample
 from tests.lab import release
 from tests.lab.cluster import NODE
+from tests.lab.conftest import Guests
 from tests.lab.release import CHART, DEPLOYMENT, NAME, NAMESPACE, PODS, STATIC, Node
 from tests.tools import bases, cluster
 from tests.tools.toolbox import unavailable
+
+pytestmark = pytest.mark.guest("cluster")
 
 _SYS_PTRACE = 19  # linux/capability.h
 
 
 @pytest.fixture(scope="module")
-def node(lab: None, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def node(
+    guests: Guests, repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Node]:
     """A node with pods and the image."""
+    guests.stop()
     if os.geteuid() != 0:
         unavailable("building images here needs root")
     if absent := cluster.missing() + bases.missing():

@@ -3,7 +3,6 @@
 import re
 import shlex
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,10 @@ import pytest
 from tests.integration.seen import CONTAINER, Sample, samples
 from tests.integration.web.test_units import EXPOSURE
 from tests.lab import workloads
-from tests.lab.conftest import start
+from tests.lab.conftest import Guests
 from tests.lab.machine import Guest, GuestError
+
+pytestmark = pytest.mark.guest("unit")
 
 _UNIT = "cgexporter.service"
 _SETTINGS = "/etc/cgexporter/cgexporter.yml"
@@ -61,16 +62,15 @@ class Unit:
 
 
 @pytest.fixture(scope="module")
-def unit(
-    repository: Path, wheels: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Unit]:
+def unit(repository: Path, guests: Guests) -> Unit:
     """A host with containers on which the unit is enabled and runs."""
-    for guest in start("v2", tmp_path_factory.mktemp("unit"), wheels):
-        guest.put([repository / "packaging"], "/lab/checkout")
-        made = Unit(guest, repository)
-        assert made.walk("unit") == f"{_SETTINGS}: ok"
-        made.walk("enable")
-        yield made
+    guests.stop()  # what others did there is not to matter
+    guest = guests.get("v2")
+    guest.put([repository / "packaging"], "/lab/checkout")
+    made = Unit(guest, repository)
+    assert made.walk("unit") == f"{_SETTINGS}: ok"
+    made.walk("enable")
+    return made
 
 
 def test_it_serves(unit: Unit) -> None:
