@@ -47,7 +47,7 @@ def whole_disk() -> str:
 
 def command(options: str, parent: str) -> list[str]:
     """The words of the options."""
-    return shlex.split(options.format(disk=whole_disk(), parent=parent))
+    return shlex.split(options.format(disk=whole_disk(), parent=f"{parent}/below"))
 
 
 @pytest.mark.parametrize("options", DOCKER, ids=lambda text: text or "(none)")
@@ -68,7 +68,7 @@ def test_every_predicted_file(engine: Engine, options: str) -> None:
             read=reader(list(where.values()), pid),
         )
         compared, wrong = differences(said.groups[0].settings, host)
-        wrong += namespace_differences(said, shared_namespaces(pid))
+        wrong += namespace_differences(said, shared_namespaces(pid), host.version)
         assert not wrong
         assert compared or not said.groups[0].settings or host.version == "v1"
         path = "/" + str(where["memory"]).partition("/memory/")[2]

@@ -30,6 +30,12 @@ def _wanted(item: pytest.Item) -> int:
     return _ORDER.index(names[0] if names else mark.args[0] if mark else "")
 
 
+def _late(item: pytest.Item) -> int:
+    """How much a test changes the guest for those behind it: the mark `last`."""
+    mark = item.get_closest_marker("last")
+    return 0 if mark is None else mark.kwargs.get("of_all", False) + 1
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Guests take their time, and there is one at a time: tests of one go together."""
@@ -38,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in mine:
         item.add_marker(pytest.mark.timeout(900))
     # What others must not see changed comes before what changes it.
-    mine.sort(key=lambda item: (_wanted(item), item.get_closest_marker("last") is not None))
+    mine.sort(key=lambda item: (_wanted(item), _late(item)))
     items[:] = [item for item in items if item not in mine] + mine
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from cgexporter.resources import convert
 from cgexporter.resources.settings import Explanation, Line, Setting
 
-# Docker options of one container each; {disk} is a whole disk. Every option that sets a file is
-# in several, alone and with what it depends on.
+# Docker options of one container each; {disk} is a whole disk, {parent} a parent that the daemon's
+# cgroup driver takes. Every option that sets a file is in several, alone and with what it depends
+# on.
 DOCKER: Sequence[str] = (
     "",
     "--cpus 1.5",
@@ -69,7 +70,7 @@ DOCKER: Sequence[str] = (
     "--net host",
     "--userns host --cgroupns private",
     "--cgroupns host",
-    "--cgroup-parent {parent}/below -m 64m",
+    "--cgroup-parent {parent} -m 64m",
     "-itd --memory=128m --cpus=0.5 --ulimit nofile=100 --shm-size 8m -e A=b --read-only",
     "--cpus 1 --cpu-shares 256 -m 96m --memory-reservation 64m --pids-limit 33 --cpuset-cpus 0",
     "-m 96m --memory-swap 128m --oom-score-adj 10 --device-write-bps {disk}:3mb --cpus 2",
@@ -127,18 +128,23 @@ def differences(settings: Sequence[Setting], host: Host) -> tuple[int, list[str]
     return compared, found
 
 
-def namespace_differences(explanation: Explanation, shared: AbstractSet[str]) -> list[str]:
+def namespace_differences(
+    explanation: Explanation, shared: AbstractSet[str], version: str
+) -> list[str]:
     """Namespaces that are not whose they are said to be, as far as that is said of this host.
 
     Args:
         explanation: what is said.
         shared: kinds of namespace that the container has in common with the host.
+        version: "v1" or "v2".
     """
     found = []
-    for kind, whose in explanation.namespaces.items():
+    for kind, said in explanation.namespaces.items():
+        by_version = {"v2": "its own", "v1": "the host's"}
+        whose = by_version[version] if said.startswith("its own on v2, the host's on v1") else said
         if whose == "the host's" and kind not in shared:
             found.append(f"{kind} is not the host's")
-        if whose.startswith("its own") and "v1" not in whose and kind in shared:
+        if whose.startswith("its own") and kind in shared:
             found.append(f"{kind} is the host's")
     return found
 

@@ -1,6 +1,6 @@
 """Pods whose cgroups a kubelet makes, against what `cgexporter explain -f` predicts.
 
-Plain functions, so that a guest of the lab can run them too.
+Plain functions, without a cluster.
 """
 
 import re
@@ -13,7 +13,8 @@ from cgexporter.resources.settings import Explanation, Group
 from tests.tools.enforced import Host, differences
 
 # By name, `resources` of each container as YAML; "init:" and "side:" are init containers and
-# sidecars, "pod:" is the pod's own. Every rule that sets a file is in several.
+# sidecars, "hold:" is an init container that does not end, "pod:" is the pod's own. Every rule
+# that sets a file is in several.
 PODS: Mapping[str, Mapping[str, str]] = {
     "none": {"main": "{}"},
     "equal": {"main": "{limits: {cpu: 200m, memory: 64Mi}}"},
@@ -37,6 +38,15 @@ PODS: Mapping[str, Mapping[str, str]] = {
     "init": {
         "init:first": "{limits: {cpu: 400m, memory: 128Mi}}",
         "main": "{requests: {cpu: 100m, memory: 32Mi}, limits: {cpu: 200m, memory: 64Mi}}",
+    },
+    "init-held": {
+        "init:first": "{}",
+        "hold:second": "{requests: {cpu: 30m, memory: 24Mi}, limits: {cpu: 300m, memory: 48Mi}}",
+        "main": "{requests: {cpu: 10m, memory: 32Mi}, limits: {cpu: 200m}}",
+    },
+    "mixed": {
+        "main": "{limits: {cpu: 40m, memory: 48Mi}}",
+        "more": "{requests: {memory: 16Mi}}",
     },
     "sidecar": {
         "side:mesh": "{requests: {cpu: 20m, memory: 16Mi}, limits: {cpu: 50m, memory: 32Mi}}",
@@ -78,9 +88,18 @@ def manifest(name: str, image: str) -> str:
     )
 
 
+def running(name: str) -> list[str]:
+    """Names of the containers of one of PODS that run once all is started."""
+    pod = PODS[name]
+    begun = [who.rpartition(":")[::2] for who in pod]
+    held = any(role == "hold" for role, _ in begun)
+    roles = ("side", "hold") if held else ("side", "")
+    return [short for role, short in begun if role in roles]
+
+
 def compare(
     pod: Pod,
-    running: Mapping[str, str],
+    paths: Mapping[str, str],
     read: Callable[[str, str], str | None],
     *,
     memory: int,
@@ -90,14 +109,14 @@ def compare(
 
     Args:
         pod: as its manifest says, with its UID.
-        running: the paths of its containers' cgroups, by name.
+        paths: of the cgroups of its containers that run, by name.
         read: a file of the cgroup at a path; /proc/PID/… of its first process.
         memory: MemTotal of the node in bytes.
         leave_out: files that the node's settings decide, or that cannot be read.
     """
     said = explain(pod, Node(memory))
     compared, wrong = 0, []
-    for group, path in _places(said, running):
+    for group, path in _places(said, paths):
         host = Host(version="v2", quadratic=False, read=partial(read, path))
         settings = [
             one
@@ -113,9 +132,9 @@ def compare(
     return compared, wrong
 
 
-def _places(said: Explanation, running: Mapping[str, str]) -> Iterator[tuple[Group, str]]:
+def _places(said: Explanation, paths: Mapping[str, str]) -> Iterator[tuple[Group, str]]:
     for group in said.groups:
-        if group.name == "the pod":
+        if group.name == "the pod" or (group.name.startswith("QoS tier ") and group.settings):
             yield group, group.systemd
-        elif (path := running.get(group.name.rpartition(" ")[2])) is not None:
+        elif (path := paths.get(group.name.rpartition(" ")[2])) is not None:
             yield group, path
