@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, BinaryIO, get_type_hints
 
 from cgexporter.correlate.facts import NOTHING as NO_FACTS
-from cgexporter.correlate.facts import Declared, Facts, Key, Told
+from cgexporter.correlate.facts import Declared, Facts, Key, Port, Told
 from cgexporter.parse.rtnetlink import Link
 from cgexporter.recording import (
     NOTHING,
@@ -372,6 +372,11 @@ def _facts(said: Mapping[str, Any]) -> Facts:
             value = {_plain_text(name): _plain_text(text) for name, text in value.items()}
         elif field.name == "declared":
             value = Declared(**{name: _quantity(value.get(name)) for name in _DECLARED})
+        elif field.name == "ports":
+            value = tuple(
+                Port(_plain_text(ip), _number(outside), _number(inside), _plain_text(protocol))
+                for ip, outside, inside, protocol in value
+            )
         elif not isinstance(value, _FACTS[field.name]):
             raise TypeError(f"{field.name} is {value!r:.40}")
         elif isinstance(value, str):

@@ -6,12 +6,14 @@ import lzma
 import random
 import tarfile
 from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cgexporter.cli import main
-from cgexporter.correlate.facts import Declared, Facts
+from cgexporter.correlate.facts import Declared, Facts, Port
 from cgexporter.parse.rtnetlink import Link
 from cgexporter.recording import Entry, Name, Recording, RecordingError, Scan, Status
 from cgexporter.recording.archive import MAX_BYTES, read, write
@@ -50,6 +52,7 @@ def tiny(started: float = 1.5) -> Scan:
         restart_count=2,
         labels={"a": "b"},
         declared=Declared(cpu_limit_cores=0.5),
+        ports=(Port("127.0.0.1", 8080, 80, "tcp"),),
     )
     links = (Link(4, "veth1", "veth", 2, 0, None),)
     return Scan(started, files, {(_CGROUP, 3): facts}, {"docker": "may not read"}, links, {7: 0})
@@ -59,6 +62,21 @@ def recording(*scans: Scan) -> Recording:
     """A recording of the tiny host."""
     note = {"kernel": "6.1"}
     return Recording("/sys/fs/cgroup", "/proc", 4711, note, scans or (tiny(),))
+
+
+def test_every_fact() -> None:
+    """Whatever a source tells of a container is there again, and what is empty is not unknown."""
+    values: dict[str, Any] = {
+        "labels": {"a": "b"},
+        "declared": Declared(memory_limit_bytes=1.0),
+        "ports": (),
+        "sandbox": False,
+        "restart_count": 0,
+    }
+    facts = Facts(**{field.name: values.get(field.name, "text") for field in fields(Facts)})
+    scan = replace(tiny(), told={(_CGROUP, 3): facts})
+    (again,) = read(io.BytesIO(packed(recording(scan)))).scans
+    assert again.told == scan.told
 
 
 def packed(of: Recording) -> bytes:
