@@ -154,9 +154,10 @@ def lab_build() -> None:
 
 
 def lab(arguments: list[str]) -> None:
-    """Run the tests that need virtual hosts."""
+    """Run the tests that need virtual hosts, two of which run at a time."""
     lab_build()
-    run(BIN / "pytest", "tests/lab", *arguments, CGEXPORTER_LAB="1")
+    two = ("-n", "2", "--dist", "loadgroup")
+    run(BIN / "pytest", "tests/lab", *two, *arguments, CGEXPORTER_LAB="1")
 
 
 def once(flags: list[str]) -> None:

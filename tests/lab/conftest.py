@@ -18,8 +18,8 @@ _IS_WANTED = os.environ.get("CGEXPORTER_LAB", "") not in ("", "0")
 _ORDER = ("", *STATES, "unit", "cluster")
 
 
-def _wanted(item: pytest.Item) -> int:
-    """Place in the order: by a parameter that names a state, or else by the mark `guest`."""
+def _wanted(item: pytest.Item) -> str:
+    """Its guest: by a parameter that names a state, or else by the mark `guest`."""
     params = (
         item.callspec.params.values()
         if isinstance(item, pytest.Function) and hasattr(item, "callspec")
@@ -27,7 +27,7 @@ def _wanted(item: pytest.Item) -> int:
     )
     names = [value for value in params if value in STATES]
     mark = item.get_closest_marker("guest")
-    return _ORDER.index(names[0] if names else mark.args[0] if mark else "")
+    return str(names[0] if names else mark.args[0] if mark else "")
 
 
 def _late(item: pytest.Item) -> int:
@@ -38,13 +38,14 @@ def _late(item: pytest.Item) -> int:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Guests take their time, and there is one at a time: tests of one go together."""
+    """Guests take their time, and a process has one at a time: tests of one go together."""
     here = Path(__file__).parent
     mine = [item for item in items if item.path.is_relative_to(here)]
     for item in mine:
         item.add_marker(pytest.mark.timeout(900))
+        item.add_marker(pytest.mark.xdist_group(_wanted(item)))
     # What others must not see changed comes before what changes it.
-    mine.sort(key=lambda item: (_wanted(item), _late(item)))
+    mine.sort(key=lambda item: (_ORDER.index(_wanted(item)), _late(item)))
     items[:] = [item for item in items if item not in mine] + mine
 
 

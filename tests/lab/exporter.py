@@ -82,7 +82,9 @@ def log(guest: Guest) -> str:
 
 def page(guest: Guest, path: str = "/metrics") -> str:
     """Scrape the service, over the forwarded port."""
-    with urllib.request.urlopen(f"{guest.url}{path}", timeout=60) as response:
+    patience = {"X-Prometheus-Scrape-Timeout-Seconds": f"{_PATIENCE_SECONDS}"}
+    asked = urllib.request.Request(f"{guest.url}{path}", headers=patience)
+    with urllib.request.urlopen(asked, timeout=2 * _PATIENCE_SECONDS) as response:
         text: str = response.read().decode()
     return text
 
