@@ -156,7 +156,7 @@ def lab_build() -> None:
 def lab(arguments: list[str]) -> None:
     """Run the tests that need virtual hosts, two of which run at a time."""
     lab_build()
-    two = ("-n", "2", "--dist", "loadgroup")
+    two = ("-n", "2", "--dist", "loadscope")
     run(BIN / "pytest", "tests/lab", *two, *arguments, CGEXPORTER_LAB="1")
 
 

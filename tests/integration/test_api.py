@@ -169,7 +169,7 @@ def test_a_new_token_is_used(api: Cluster, tmp_path: Path) -> None:
     host = Host(tmp_path)
     make_pod(api, "tokened", "n1", host)
     token = tmp_path / "token"
-    token.write_text("not a token")
+    token.write_text("not-a-token")
     words = flags(api, host)
     words[words.index("--identity.token-file") + 1] = token
     with served(tmp_path / "log", words) as server:

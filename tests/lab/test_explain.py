@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from cgexporter.resources.settings import Explanation, Setting
 from tests.integration import reading
 from tests.lab import container_image, workloads
 from tests.lab import pods as lab_pods
-from tests.lab.conftest import start
-from tests.lab.machine import HIERARCHIES, Guest
+from tests.lab.conftest import Guests
+from tests.lab.machine import Guest
 from tests.lab.states import SCRIPTS
 from tests.tools.enforced import (
     DOCKER,
@@ -35,8 +35,6 @@ from tests.tools.kubelet_pods import PODS, compare, manifest, running
 _QUADRATIC = False
 _DISK = f"/dev/{workloads.DEVICE}"
 _PARENT = "explain-below.slice"
-# The loads of the saved state, which take the guest's CPUs.
-_CALM = "killall -q -STOP sh dd stress-ng-vm; true"
 _OPTIONS = (*DOCKER, *DOCKER_PRIVILEGED)
 # Requests of the pods of one batch, with those of the saved state, must fit into two CPUs.
 _BATCH_MILLICORES = 1200
@@ -68,38 +66,36 @@ def _words(options: str) -> list[str]:
     return shlex.split(options.format(disk=_DISK, parent=_PARENT))
 
 
-@pytest.fixture(scope="module", params=list(HIERARCHIES))
-def daemon(
-    request: pytest.FixtureRequest, lab: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Daemon]:
+# cgroup v1 is in tests/integration/test_explain.py, with the dockerd of a hybrid host.
+@pytest.fixture(scope="module", params=["v2"])
+def daemon(request: pytest.FixtureRequest, guests: Guests) -> Daemon:
     """The dockerd of one kind of host; all containers are started, read and removed at once."""
-    name: str = request.param
-    version = "v2" if name == "v2" else "v1"
-    for guest in start(name, tmp_path_factory.mktemp(name), None):
-        guest.run(_CALM)
-        guest.put([SCRIPTS / "options.py", Path(reading.__file__)], "/lab")
-        kind, number = guest.run(f"stat -c '%F %Hr:%Lr' {_DISK}").rsplit(" ", 1)
-        disk = {_DISK: (kind[0], number)}
-        said = {
-            options: docker.explain(
-                read_command(["docker", "run", *_words(options), "image"]), disk.get
-            )
-            for options in _OPTIONS
-        }
-        wanted: dict[str, list[str]] = {}
-        for place, options in enumerate(_OPTIONS):
-            words = _words(options)
-            has_network = {"--network", "--net"}.intersection(words)
-            wanted[f"explain-{place}"] = words if has_network else [*words, "--network", "none"]
-        files = sorted(
-            {file for one in said.values() for file in _files(one.groups[0].settings, version)}
+    guest = guests.get(request.param)
+    version = "v2" if request.param == "v2" else "v1"
+    guest.put([SCRIPTS / "options.py", Path(reading.__file__)], "/lab")
+    kind, number = guest.run(f"stat -c '%F %Hr:%Lr' {_DISK}").rsplit(" ", 1)
+    disk = {_DISK: (kind[0], number)}
+    said = {
+        options: docker.explain(
+            read_command(["docker", "run", *_words(options), "image"]), disk.get
         )
-        asked = json.dumps({"options": wanted, "files": files})
-        told = json.loads(guest.run("python3 /lab/options.py", stdin=asked.encode(), timeout=600))
-        seen = {options: told[f"explain-{n}"] for n, options in enumerate(_OPTIONS)}
-        yield Daemon(version, said, seen)
+        for options in _OPTIONS
+    }
+    wanted: dict[str, list[str]] = {}
+    for place, options in enumerate(_OPTIONS):
+        words = _words(options)
+        has_network = {"--network", "--net"}.intersection(words)
+        wanted[f"explain-{place}"] = words if has_network else [*words, "--network", "none"]
+    files = sorted(
+        {file for one in said.values() for file in _files(one.groups[0].settings, version)}
+    )
+    asked = json.dumps({"options": wanted, "files": files}).encode()
+    told = json.loads(guest.run("python3 /lab/options.py", stdin=asked, timeout=800))
+    seen = {options: told[f"explain-{n}"] for n, options in enumerate(_OPTIONS)}
+    return Daemon(version, said, seen)
 
 
+@pytest.mark.last
 @pytest.mark.parametrize("options", _OPTIONS, ids=lambda text: text or "(none)")
 def test_options(daemon: Daemon, options: str) -> None:
     """Each file that is predicted says what is predicted, in the cgroup that is predicted."""
@@ -165,39 +161,33 @@ def _batches() -> Sequence[Sequence[str]]:
 
 
 @pytest.fixture(scope="module")
-def node(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def node(guests: Guests) -> Node:
     """A kubelet with its own defaults, to which all pods were given, some at a time."""
     batches = _batches()
-    for guest in start("kubelet", tmp_path_factory.mktemp("kubelet"), None):
-        guest.run(_CALM)
-        _with_defaults(guest)
-        guest.put([SCRIPTS / "static_pods.py"], "/lab")
-        memory = int(guest.run("awk '/^MemTotal:/ { print $2 }' /proc/meminfo")) * 1024
-        files = sorted(
-            {
-                file
-                for text in _MANIFESTS.values()
-                for group in kubernetes.explain(_pod(text), kubernetes.Node(memory)).groups
-                for file in _files(group.settings, "v2")
-            }
+    guest = guests.get("kubelet")
+    _with_defaults(guest)
+    guest.put([SCRIPTS / "static_pods.py"], "/lab")
+    memory = int(guest.run("awk '/^MemTotal:/ { print $2 }' /proc/meminfo")) * 1024
+    files = sorted(
+        {
+            file
+            for text in _MANIFESTS.values()
+            for group in kubernetes.explain(_pod(text), kubernetes.Node(memory)).groups
+            for file in _files(group.settings, "v2")
+        }
+    )
+    seen = []
+    for batch in batches:
+        asked = {
+            "manifests": {name: _MANIFESTS[name] for name in batch},
+            "running": {name: running(name) for name in batch},
+            "files": files,
+        }
+        told = guest.run(
+            "python3 /lab/static_pods.py", stdin=json.dumps(asked).encode(), timeout=600
         )
-        seen = []
-        for batch in batches:
-            asked = {
-                "manifests": {name: _MANIFESTS[name] for name in batch},
-                "running": {name: running(name) for name in batch},
-                "files": files,
-            }
-            seen.append(
-                json.loads(
-                    guest.run(
-                        "python3 /lab/static_pods.py",
-                        stdin=json.dumps(asked).encode(),
-                        timeout=600,
-                    )
-                )
-            )
-        yield Node(memory, batches, seen)
+        seen.append(json.loads(told))
+    return Node(memory, batches, seen)
 
 
 def _with_defaults(guest: Guest) -> None:
@@ -207,6 +197,8 @@ def _with_defaults(guest: Guest) -> None:
     )
 
 
+@pytest.mark.guest("kubelet")
+@pytest.mark.last
 @pytest.mark.parametrize("name", PODS)
 def test_pods(node: Node, name: str) -> None:
     """Each predicted file of a pod, its tier and its containers says what the kubelet made."""
@@ -225,6 +217,8 @@ def test_pods(node: Node, name: str) -> None:
     assert compared == of_tier + 3 + 6 * len(paths)
 
 
+@pytest.mark.guest("kubelet")
+@pytest.mark.last
 def test_burstable_tier(node: Node) -> None:
     """The tier weighs what the requests of its pods come to, as is said."""
     others = sum(_request(_pod(pod.manifest())) for pod in lab_pods.PODS if pod.qos == "Burstable")
