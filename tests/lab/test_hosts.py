@@ -279,7 +279,7 @@ def test_counters_are_the_kernels(frozen: Host) -> None:
                 if not name.startswith(_NOT_READ)
             }
             compared = kernel.keys() & mine.keys()
-            if left[pid].workload.runtime == "podman" and frozen.guest.hierarchy == "v2":
+            if left[pid].workload.runtime == "podman":
                 compared = {name for name in compared if not name.endswith(_INNER)}
             assert len(compared) > 25
             unequal = {n: (kernel[n], mine[n]) for n in compared if kernel[n] != mine[n]}
@@ -334,7 +334,7 @@ def test_engines_say_the_same(frozen: Host) -> None:
         text = exporter.once(frozen.guest, "--format", "prom", *_MORE)
         numbers = _numbers(samples(text), "id", ("interface_", "namespace_", "root_uid"))
         ours = {name: numbers[keys[name]] for name in engines}
-        equal, unequal = beside.differences(said, ours)
+        equal, unequal = beside.differences(said, ours, frozen.guest.hierarchy)
         if not unequal:
             assert equal > 60
             return

@@ -18,12 +18,9 @@ _directories = reading.directories
 
 
 def _of_the_whole(pid: int) -> dict[str, Path]:
-    """Crun puts the processes into a cgroup of their own below the container's on v2."""
+    """Crun puts the processes into a cgroup of their own below the container's."""
     where: dict[str, Path] = _directories(pid)
-    unified = where.get("")
-    if unified is not None and unified.name == "container":
-        where[""] = unified.parent
-    return where
+    return {c: path.parent if path.name == "container" else path for c, path in where.items()}
 
 
 reading.directories = _of_the_whole
