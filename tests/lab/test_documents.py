@@ -27,8 +27,8 @@ numbers behind, through Docker's API and Podman's `--format`.
 
 `/metrics/cadvisor`: every row of each family that `--metrics.names=cadvisor` serves, with all its
 labels and its value. The kubelet looks each 10 to 15 s and says so in timestamps; we look when
-asked. Of what is not a pod, and so not frozen, and of networks, whose neighbours send to frozen pods
-too, counters lie between a page of ours before and one after. Not compared, for they differ on
+asked. Of what is not a pod, and so not frozen, and of networks, whose neighbours send to frozen
+pods too, counters lie between a page of ours before and one after. Not compared, for they differ on
 purpose:
 
 | Family | Why |
