@@ -183,6 +183,11 @@ class Guest:
             ask("qmp_capabilities", {})
             return ask(command, arguments)
 
+    def slow_down(self, disk: str, bytes_per_second: int) -> None:
+        """Let a disk move so much, as a slow one; 0 for as much as it can."""
+        rates = dict.fromkeys(("bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
+        self._qmp("block_set_io_throttle", device=disk, bps=bytes_per_second, **rates)
+
     # -- talking to it ----------------------------------------------------------------------
 
     @property

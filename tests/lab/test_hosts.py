@@ -4,10 +4,12 @@ Containers are frozen for the comparison of counters, so that what the kernel co
 and must be equal to the last digit.
 """
 
+import json
 import math
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.integration.seen import CONTAINER, Sample, samples
 from tests.lab import beside, exporter, workloads
 from tests.lab.conftest import Guests
 from tests.lab.machine import HIERARCHIES, Guest
+from tests.lab.record import record, shown_here, shown_there
 from tests.lab.states import SCRIPTS
 from tests.lab.workloads import SERVICES, Started
 
@@ -237,6 +240,16 @@ def test_traffic(host: Host) -> None:
         for unit in ("bytes", "packets"):
             low, high = (each["stats64"][direction][unit] for each in (before, after))
             assert 0 < low <= ours[f"{name}_{unit}_total"] <= high
+
+
+def test_recording_elsewhere(host: Host, tmp_path: Path) -> None:
+    """A recording shows here, to the byte, what it shows there: every container, once."""
+    recording = record(host.guest, host.guest.hierarchy, tmp_path)
+    here = shown_here(recording)
+    assert here == shown_there(host.guest, recording)
+    seen = json.loads(here["--once --format json"])["containers"]
+    assert {each["id"] for each in seen} >= host.by_id.keys()
+    assert len(seen) == len({each["id"] for each in seen})
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from tests.lab import exporter
 from tests.lab.conftest import Guests
 from tests.lab.machine import Guest
 from tests.lab.pods import PODS, Pod, PodContainer
+from tests.lab.record import record, shown_here, shown_there
 
 pytestmark = pytest.mark.guest("kubelet")
 
@@ -134,6 +135,17 @@ def test_oom_kills(unprivileged: list[Sample]) -> None:
     """OOM kills in a pod are counted on it."""
     (kills,) = _of(unprivileged, "cgexporter_pod_memory_events_oom_kill_total", pod="killed-lab")
     assert kills.value > 0
+
+
+def test_recording_elsewhere(node: Guest, running: list[Running], tmp_path: Path) -> None:
+    """A recording shows here, to the byte, what it shows there: every container and its pod."""
+    recording = record(node, "kubelet", tmp_path)
+    here = shown_here(recording)
+    assert here == shown_there(node, recording)
+    seen = json.loads(here["--once --format json"])["containers"]
+    assert sorted((each["container_id"], each["pod_uid"]) for each in seen) == sorted(
+        (f"containerd://{each.id}", each.pod_uid) for each in running
+    )
 
 
 # -- beside the kubelet's own numbers --------------------------------------------------------
