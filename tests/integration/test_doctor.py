@@ -23,7 +23,7 @@ MIB = 2**20
 _BUSY = "while :; do :; done"
 _BURSTS = """
 for n in 1 2 3 4; do
-  (while :; do i=0; while [ $i -lt 12000 ]; do i=$((i+1)); done; sleep 1.5; done) &
+  (while :; do i=0; while [ $i -lt 12000 ]; do i=$((i+1)); done; sleep 3; done) &
 done
 sleep 1000
 """
