@@ -253,7 +253,9 @@ class Sweep:
     def _leave(self, pid: int, group: Group) -> None:
         self._groups[group] -= 1
         if not self._groups[group]:
-            del self._groups[group], self._same[group]
+            del self._groups[group]
+            # A PID that is used again leaves and joins the same group.
+            self._same.pop(group, None)
             self.generation += 1
         for path in group.paths:
             pids = self._by_path[path]

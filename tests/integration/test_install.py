@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-import cgexporter
 from tests.integration.support import missing, need_root
 
 # Packages are downloaded and built, twice for the zipapp.
@@ -95,19 +94,13 @@ def test_pip_and_unit_and_textfile(checkout: Path, repository: Path, tmp_path: P
 
 
 def test_pipx(checkout: Path, repository: Path, tmp_path: Path) -> None:
-    """pipx, as it comes from its own package: for one user, and for all, such as the service's."""
+    """pipx, as it comes from its own package."""
     prepare = (
         'python3 -m venv "$HOME/pipx" && "$HOME/pipx/bin/pip" install -q pipx\n'
         'export PATH="$HOME/pipx/bin:$PATH"\n'
     )
-    nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
-    script = (
-        f"{prepare}umask 077\n{walk(repository, 'pipx', 'everybody')}"
-        f"cd / && {nobody} cgexporter --version\n"
-    )
-    output = run(checkout, script, tmp_path / "home")
-    assert output.count("\nCONTAINER") == 2
-    assert output.endswith(f"cgexporter {cgexporter.__version__}\n")
+    output = run(checkout, prepare + walk(repository, "pipx"), tmp_path / "home")
+    assert "\nCONTAINER" in output
 
 
 def test_zipapp(checkout: Path, repository: Path, tmp_path: Path) -> None:
