@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from cgexporter import inotify, kernel
-from cgexporter.correlate.counts import NOTHING, Counts, add, counts_of, most
+from cgexporter.correlate.counts import NOTHING, Counts, add, counts_of, less, most
 from cgexporter.correlate.identity import View
 from cgexporter.correlate.outlived import Outlived
 from cgexporter.correlate.tiers import Tier
@@ -91,6 +91,10 @@ class _Source:
     others: tuple[str, ...]
     parse: Callable[[bytes], Counts]
     notifies: bool = True
+
+    def names(self, with_below: bool) -> tuple[str, ...]:
+        """The files to choose from, which count what is below too or not."""
+        return (self.container,) if with_below else self.others
 
 
 def _sources(hierarchies: Hierarchies) -> Iterator[_Source]:
@@ -385,7 +389,7 @@ class EventWatcher:
         tracked.waiting.discard(hierarchy)
         for source in self._sources:
             if source.hierarchy is hierarchy and source.notifies:
-                names = (source.container,) if tracked.is_container else source.others
+                names = source.names(tracked.is_container)
                 if not any(self._watch(tracked, hierarchy, n, inotify.MODIFY) for n in names):
                     tracked.waiting.add(hierarchy)  # for its controller to be switched on
         memory = self._hierarchies.legacy.get("memory")
@@ -435,7 +439,7 @@ class EventWatcher:
         counts = NOTHING
         for source in self._sources:
             directory = source.hierarchy.directory(path)
-            for name in (source.container,) if with_below else source.others:
+            for name in source.names(with_below):
                 content = kernel.read_path(f"{directory}/{name}")
                 if isinstance(content, Missing):
                     continue
@@ -588,14 +592,11 @@ class EventWatcher:
         """
         for path in [path for path in self._owners if path not in self._published]:
             owner = self._owners.pop(path)
-            unseen = tuple(
-                None if count is None else max(0, count - (seen or 0))
-                for count, seen in zip(owner.gone, owner.published, strict=True)
-            )
+            unseen = less(owner.gone, owner.published)
             around = self._owner_of(path)
             self._outlived.gone(path, owner.published, around)
             heir = self._owners.setdefault(around, _Owner())
-            heir.gone = add(heir.gone, (unseen[0], unseen[1], unseen[2]))
+            heir.gone = add(heir.gone, unseen)
             if unseen[0]:
                 heir.last_oom_kill = _later(heir.last_oom_kill, owner.last_oom_kill)
 

@@ -137,11 +137,8 @@ def connected(
     except BaseException:
         plain.close()
         raise
-    wire = Wire(raw, idle_seconds)
-    try:
+    with contextlib.closing(Wire(raw, idle_seconds)) as wire:
         yield wire
-    finally:
-        wire.close()
 
 
 @contextlib.contextmanager
@@ -154,11 +151,8 @@ def connected_by_path(path: str, idle_seconds: float) -> Iterator[Wire]:
     except BaseException:
         raw.close()
         raise
-    wire = Wire(raw, idle_seconds)
-    try:
+    with contextlib.closing(Wire(raw, idle_seconds)) as wire:
         yield wire
-    finally:
-        wire.close()
 
 
 class Gathered:
