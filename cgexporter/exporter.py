@@ -118,8 +118,10 @@ class Exporter:
             rank=rank,
             owns_below=owns_below,
             max_cgroups=settings.max_cgroups,
-            max_open_files=kernel.raise_descriptor_limit(
-                settings.max_open_files, settings.max_connections
+            max_open_files=settings.max_open_files,
+            # What tells of OOM kills on v1 takes one for each cgroup.
+            room=kernel.raise_descriptor_limit(
+                settings.max_open_files + settings.max_cgroups, settings.max_connections
             ),
         )
         self._sections = frozenset(row.section for row in METRICS if row.name in needed)
@@ -244,6 +246,7 @@ class Exporter:
         except OSError as exc:
             log.warning("what happens between scans is not seen: %s", exc)
             return
+        self.scanner.others = self.watcher.descriptors
         self.watcher.start()
 
     def render(self, view: View, form: Format) -> str:
@@ -280,6 +283,7 @@ class Exporter:
         """Stop looking for names and events, and close every kernel file."""
         self.resolver.close()
         if self.watcher:
+            self.scanner.others = lambda: 0
             self.watcher.close()
             self.watcher = None
         self.scanner.close()

@@ -576,13 +576,24 @@ class Walker:
 
 
 class Descriptors:
-    """How many files may stay open between scans (``--scan.max-open-files``)."""
+    """How many files may stay open between scans (``--scan.max-open-files``).
 
-    __slots__ = ("held", "limit")
+    Args:
+        wanted: so many, where there is room.
+        room: how many descriptors RLIMIT_NOFILE leaves for these and others'.
+    """
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    __slots__ = ("_room", "_wanted", "held", "limit")
+
+    def __init__(self, wanted: int, room: int | None = None) -> None:
+        self._wanted = wanted
+        self._room = wanted if room is None else room
+        self.limit = min(wanted, self._room)
         self.held = 0
+
+    def leave(self, others: int) -> None:
+        """Leave room for so many of others'; more may be held now than the new limit."""
+        self.limit = max(0, min(self._wanted, self._room - others))
 
     def take(self) -> bool:
         """Claim one; False when the bound is reached."""
@@ -661,13 +672,15 @@ class File:
     """One file of one cgroup: its latest content, and the descriptor it is read through.
 
     `version` counts the contents, so that each of several readers knows which it has seen.
+    `inode` is known of a file that is not held.
     """
 
-    __slots__ = ("content", "fd", "name", "size", "version")
+    __slots__ = ("content", "fd", "inode", "name", "size", "version")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.fd = -1
+        self.inode = 0
         self.size = _FIRST_SIZE
         self.content: Content = Missing.ABSENT
         self.version = 1
@@ -680,18 +693,25 @@ class File:
             return Missing.ABSENT if _exists(dir_fd, "cgroup.procs") else Missing.GONE
         except OSError as exc:
             return reason(exc)
-        is_list = self.name in _LISTS
         content: Content
         try:
-            content = _read_to_end(fd) if is_list else self.whole(fd, os.pread(fd, self.size, 0))
+            self.inode = os.fstat(fd).st_ino
+            content = self.read(fd)
         except OSError as exc:
             content = reason(exc)
         finally:
-            if not is_list and descriptors is not None and descriptors.take():
+            if self.name not in _LISTS and descriptors is not None and descriptors.take():
                 self.fd = fd
             else:
                 os.close(fd)
         return content
+
+    def read(self, fd: int) -> bytes:
+        """Read it whole; the content that is known already may be the same object."""
+        if self.name in _LISTS:
+            return _read_to_end(fd)
+        data = os.pread(fd, self.size, 0)
+        return data if data == self.content else self.whole(fd, data)
 
     def whole(self, fd: int, data: bytes) -> bytes:
         """All of a content that was new in a read() of `size` bytes: see `_pread_whole`."""
@@ -756,20 +776,47 @@ class Directory:
         """Tells whether a setting was written to, where that can be told."""
         return self._watch
 
-    def held(self) -> Sequence[File] | None:
-        """What to read while no setting is written to; None where some of it is not held."""
+    def steady(self) -> Sequence[File]:
+        """What to read while no setting is written to, and nothing missing is looked for."""
         files = self.files if self._watch is None else self._counters
-        held = [file for file in files if file.content is not Missing.ABSENT]
-        if any(file.fd < 0 or isinstance(file.content, Missing) for file in held):
-            return None
-        return held
+        return [file for file in files if not isinstance(file.content, Missing)]
+
+    def read_unheld(self, files: Sequence[File], changed: list[File]) -> bool:
+        """Read files by their whole paths: to open the directory costs as much as one of them.
+
+        A path that led to another cgroup once never leads back, so the inode of the last file
+        tells that all were this cgroup's.
+
+        Args:
+            files: of this directory, which were read before.
+            changed: gets those whose content is new.
+
+        Returns:
+            False when the path leads to another cgroup now.
+
+        Raises:
+            OSError: one cannot be read like this.
+        """
+        last = files[-1]
+        for file in files:
+            fd = os.open(f"{self.path}/{file.name}", _READ_FLAGS)
+            try:
+                data = file.read(fd)
+                if data != file.content:
+                    file.take(data)
+                    changed.append(file)
+                if file is last and os.fstat(fd).st_ino != file.inode:
+                    return False
+            finally:
+                os.close(fd)
+        return True
 
     def refresh(self, descriptors: Descriptors, *, probe: bool = True) -> bool:
         """Read every file; each one's `version` grows where its content is new.
 
         Args:
             descriptors: how many may be held.
-            probe: look for files that were absent, too. One appears when its controller is
+            probe: look for files that were missing, too. One appears when its controller is
                 switched on, usually moments after the directory was made.
 
         Returns:
@@ -806,7 +853,7 @@ class Directory:
         pread = os.pread
         for file in files:
             if file.fd < 0:
-                if probe or file.content is not Missing.ABSENT:
+                if probe or not isinstance(file.content, Missing):
                     unheld.append(file)
                 continue
             try:
@@ -819,9 +866,9 @@ class Directory:
                     return False
                 if why is not file.content:
                     self._change(file, why)
-        return not unheld or self._read_unheld(unheld, descriptors)
+        return not unheld or self._open(unheld, descriptors)
 
-    def _read_unheld(self, files: list[File], descriptors: Descriptors) -> bool:
+    def _open(self, files: list[File], descriptors: Descriptors) -> bool:
         with directory(self.path) as dir_fd:
             if isinstance(dir_fd, Missing) or os.fstat(dir_fd).st_ino != self.inode:
                 return False
@@ -855,14 +902,15 @@ class Directory:
 class Directories:
     """The directories of one cgroup, one in each of its hierarchies, read again and again.
 
-    Mostly there is nothing to do but to read the same held files, of all of them in one go.
+    Mostly there is nothing to do but to read the same files, of all of them in one go.
     """
 
-    __slots__ = ("_directories", "_held", "_reads", "_watches")
+    __slots__ = ("_directories", "_held", "_reads", "_unheld", "_watches")
 
     def __init__(self, directories: Sequence[Directory]) -> None:
         self._directories = directories
         self._held: Sequence[File] = ()
+        self._unheld: Sequence[tuple[Directory, Sequence[File]]] = ()
         self._watches: Sequence[Watch] = ()
         self._reads = 0
 
@@ -883,8 +931,7 @@ class Directories:
             return []
         probe = is_due(self._reads, self._directories[0].inode)
         self._reads += 1
-        held = self._held
-        if probe or not held:
+        if probe:
             return self._refresh_each(descriptors, probe)
         for watch in self._watches:
             if watch.written:
@@ -892,11 +939,14 @@ class Directories:
         changed = []
         pread = os.pread
         try:
-            for file in held:
+            for file in self._held:
                 data = pread(file.fd, file.size, 0)
                 if data != file.content:
                     file.take(file.whole(file.fd, data))
                     changed.append(file)
+            for directory, files in self._unheld:
+                if not directory.read_unheld(files, changed):
+                    return None
         except OSError:  # each for itself says why
             others = self._refresh_each(descriptors, probe)
             return None if others is None else changed + others
@@ -908,13 +958,24 @@ class Directories:
             if not directory.refresh(descriptors, probe=probe):
                 return None
             changed += directory.changed
-        held = [directory.held() for directory in self._directories]
-        every = all(files is not None for files in held)
-        self._held = [file for files in held for file in files or ()] if every else ()
-        self._watches = [d.watch for d in self._directories if d.watch is not None]
+        self._sort()
         return changed
 
+    def _sort(self) -> None:
+        steady = [(directory, directory.steady()) for directory in self._directories]
+        self._held = [file for _, files in steady for file in files if file.fd >= 0]
+        unheld = [(directory, [f for f in files if f.fd < 0]) for directory, files in steady]
+        self._unheld = [(directory, files) for directory, files in unheld if files]
+        self._watches = [d.watch for d in self._directories if d.watch is not None]
+
+    def let_go(self, descriptors: Descriptors) -> None:
+        """Let every descriptor go, and read on."""
+        for directory in self._directories:
+            for file in directory.files:
+                file.close(descriptors)
+        self._sort()
+
     def close(self, descriptors: Descriptors) -> None:
-        """Let every descriptor go."""
+        """Let every descriptor go, and read no more."""
         for directory in self._directories:
             directory.close(descriptors)

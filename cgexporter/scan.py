@@ -220,6 +220,10 @@ class Scanner:
         max_cgroups: how many to read at most.
         max_below: how many cgroups below one container or service to look at.
         max_open_files: how many descriptors to hold between scans at most.
+        room: how many there is room for, with those of `others`; None: for all of them.
+
+    Attributes:
+        others: how many descriptors others have open that take of this room.
     """
 
     def __init__(
@@ -233,6 +237,7 @@ class Scanner:
         max_cgroups: int = 10_000,
         max_below: int = 2_000,
         max_open_files: int = 0,
+        room: int | None = None,
     ) -> None:
         self._hierarchies = hierarchies
         self._sources = [s for s in sources_of(hierarchies, wants) if s.section in sections]
@@ -255,7 +260,8 @@ class Scanner:
         self._outcomes = Outcomes()
         self._warned_drop = False
         self._under_way: tuple[Mapping[str, Cgroup], Found] | None = None
-        self.descriptors = Descriptors(max_open_files)
+        self.descriptors = Descriptors(max_open_files, room)
+        self.others: Callable[[], int] = lambda: 0
         self.notices: Notices | None = None
 
     def heed_notices(self) -> None:
@@ -286,6 +292,7 @@ class Scanner:
 
     def read(self, found: Found, deadline: float | None = None) -> Snapshot:
         """Read what a walk found: the second half of `scan`."""
+        self._make_room()
         run = _Run(self.descriptors, Counter(), found.skipped)
         cgroups: dict[str, Cgroup] = {}
         self._under_way = (cgroups, found)
@@ -324,6 +331,14 @@ class Scanner:
             dropped=found.dropped,
             machine=self._machine_facts.read(),
         )
+
+    def _make_room(self) -> None:
+        descriptors = self.descriptors
+        descriptors.leave(self.others())
+        for watched in self._watched.values():
+            if descriptors.held <= descriptors.limit:
+                break
+            watched.directories.let_go(descriptors)
 
     def far(self) -> tuple[int, int]:
         """How many cgroups the scan under way has read, and how many there are to read."""

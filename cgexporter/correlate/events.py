@@ -201,6 +201,10 @@ class EventWatcher:
         """How many files and directories are watched."""
         return len(self._watches) + len(self._eventfds)
 
+    def descriptors(self) -> int:
+        """How many descriptors are open, which grow with the cgroups."""
+        return len(self._eventfds) + len(self._leaving)
+
     def start(self) -> None:
         """Watch all that is there now, and begin to listen."""
         with self._lock:

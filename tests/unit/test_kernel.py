@@ -340,6 +340,44 @@ def test_lists_are_read_to_their_end(cgroup: Path) -> None:
         assert descriptors.held == 0
 
 
+@pytest.mark.parametrize("bound", [0, 1, 10])
+def test_files_that_are_not_held(cgroup: Path, faults: Faults, bound: int) -> None:
+    """Read by their whole paths, they say what held ones do, and no directory is opened for it."""
+    descriptors = Descriptors(bound)
+    names = ("cpu.stat", "cgroup.threads", "memory.max")
+    (cgroup / "cg/cgroup.threads").touch()
+    directory = watch(cgroup / "cg", *names, "io.stat")
+    directories = Directories([directory])
+    for _ in range(3):
+        assert directories.refresh(descriptors) is not None
+    pids = "".join(f"{pid}\n" for pid in range(30_000))
+    for name, new in (("memory.max", "7\n"), ("cpu.stat", "x" * 9000), ("cgroup.threads", pids)):
+        (cgroup / "cg" / name).write_text(new)
+        faults.opened.clear()
+        directories._reads = 3  # no turn to look for what is missing
+        assert directories.refresh(descriptors) == [f for f in directory.files if f.name == name]
+        assert contents(directory)[name] == new.encode()
+        assert "cg" not in faults.opened
+        assert directories.refresh(descriptors) == []
+    directories.let_go(descriptors)
+    assert descriptors.held == 0
+    (cgroup / "cg/cpu.stat").write_text("2\n")
+    assert directories.refresh(descriptors) == [directory.files[0]]
+    directories.close(descriptors)
+
+
+def test_other_cgroup_under_the_path_of_one_that_is_not_held(cgroup: Path) -> None:
+    """It is never taken for the first one, also where only some of its files are read."""
+    directories = Directories([watch(cgroup / "cg", "cpu.stat", "memory.max")])
+    for _ in range(3):
+        assert directories.refresh(Descriptors(0)) is not None
+    (cgroup / "cg").rename(cgroup / "old")
+    (cgroup / "cg").mkdir()
+    for name in ("cgroup.procs", "cpu.stat", "memory.max"):
+        (cgroup / "cg" / name).write_text("9\n")
+    assert directories.refresh(Descriptors(0)) is None
+
+
 def test_absent_files_are_looked_for_again(cgroup: Path, faults: Faults) -> None:
     """A controller may be switched on later: absent files are tried on schedule."""
     descriptors = Descriptors(10)
@@ -827,3 +865,14 @@ def test_descriptors() -> None:
     descriptors.give_back()
     assert [descriptors.take() for _ in range(2)] == [True, False]
     assert descriptors.held == 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "room", "others", "limit"),
+    [(10, 20, 0, 10), (10, 20, 10, 10), (10, 20, 15, 5), (10, 20, 30, 0), (10, None, 3, 7)],
+)
+def test_room_for_others(wanted: int, room: int | None, others: int, limit: int) -> None:
+    """What others have open is taken from the room, and from what is wanted only beyond it."""
+    descriptors = Descriptors(wanted, room)
+    descriptors.leave(others)
+    assert descriptors.limit == limit

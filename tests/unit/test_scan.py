@@ -51,6 +51,7 @@ def scanner(tmp_path: Path) -> Iterator[Make]:
         max_cgroups: int = 1000,
         max_below: int = 1000,
         max_open_files: int = 0,
+        room: int | None = None,
     ) -> Scanner:
         made.append(
             Scanner(
@@ -60,6 +61,7 @@ def scanner(tmp_path: Path) -> Iterator[Make]:
                 max_cgroups=max_cgroups,
                 max_below=max_below,
                 max_open_files=max_open_files,
+                room=room,
             )
         )
         return made[-1]
@@ -287,6 +289,21 @@ def test_reading_that_breaks_off(
     assert found.cpu is not None
     assert (found.memory, found.pids) == (Memory(current_bytes=8192), Pids(current=2))
     assert found.cpu.limit_cores == 0.5
+
+
+def test_room_for_others(lay: Lay, scanner: Make) -> None:
+    """What others open is taken from the files that are held, which are read on without."""
+    lay({**cgroup("/a"), **cgroup("/b"), **cgroup("/c")})
+    made = scanner(max_open_files=1000, room=7)
+    made.scan()
+    every = made.descriptors.held
+    assert every == 6
+    for others, least, most in ((1, 6, 6), (2, 4, 5), (4, 2, 3), (100, 0, 0)):
+        made.others = lambda others=others: others  # type: ignore[misc]
+        lay({f"cg/{name}/memory.current": f"{others}\n" for name in "abc"})
+        snapshot = made.scan()
+        assert least <= made.descriptors.held <= most
+        assert {c.memory for c in snapshot.cgroups.values()} == {Memory(current_bytes=others)}
 
 
 def test_unreadable_from_the_start(
