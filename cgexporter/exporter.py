@@ -17,6 +17,7 @@ from cgexporter.correlate.limits import Limits, with_root
 from cgexporter.correlate.namespaces import Inventories
 from cgexporter.correlate.network import NetworkCollector, NetworkSettings
 from cgexporter.correlate.sweep import Sweep
+from cgexporter.descriptors import raise_limit
 from cgexporter.hierarchies import Hierarchies, find
 from cgexporter.kernel import Missing
 from cgexporter.metric import Level, Metric
@@ -120,7 +121,7 @@ class Exporter:
             max_cgroups=settings.max_cgroups,
             max_open_files=settings.max_open_files,
             # What tells of OOM kills on v1 takes one for each cgroup.
-            room=kernel.raise_descriptor_limit(
+            room=raise_limit(
                 settings.max_open_files + settings.max_cgroups, settings.max_connections
             ),
         )

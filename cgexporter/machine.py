@@ -16,6 +16,7 @@ from cgexporter.parse.proc import (
     parse_oom_kills,
     parse_tasks,
 )
+from cgexporter.walker import is_due
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class MachineReader:
 
     def read(self) -> Machine:
         """Read them."""
-        if kernel.is_due(self._reads):
+        if is_due(self._reads):
             self._cpus = self._fact("stat", parse_cpus)
             limits = (
                 self._fact("sys/kernel/pid_max", single_value),

@@ -62,7 +62,7 @@ def opened() -> Links:
 
 
 def stand_in(make: Callable[[], Links] | None) -> None:
-    """Ask something else than this host, as `kernel.stand_in` does; None is the host again."""
+    """Ask something else than this host, as `host.stand_in` does; None is the host again."""
     global _open  # noqa: PLW0603
     _open = make or Rtnetlink
 

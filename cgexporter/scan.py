@@ -6,24 +6,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from cgexporter import kernel
+from cgexporter import host, kernel
+from cgexporter.descriptors import Descriptors
+from cgexporter.files import Directories, Directory, File, Outcomes
 from cgexporter.hierarchies import Hierarchies, Hierarchy
 from cgexporter.inotify import Notices
-from cgexporter.kernel import (
-    Descriptors,
-    Directories,
-    Directory,
-    File,
-    Missing,
-    Outcomes,
-    Walker,
-)
+from cgexporter.kernel import Missing
 from cgexporter.machine import MachineReader
 from cgexporter.model import SECTIONS, Cgroup, FileSupport, Mode, Snapshot
 from cgexporter.parse.formats import ParseError
 from cgexporter.parse.proc import parse_partitions
 from cgexporter.sources import SETTINGS, Source, Wants, sources_of
 from cgexporter.sources import everything as every_file
+from cgexporter.walker import Walker
 
 log = logging.getLogger(__name__)
 
@@ -365,7 +360,7 @@ class Scanner:
 
     def find(self) -> Found:
         """List the cgroups worth reading: the first half of `scan`."""
-        started, began = kernel.now(), time.monotonic()
+        started, began = host.now(), time.monotonic()
         if self.notices is not None:
             self.notices.look()
         if self._found is not None and all(walker.is_unchanged() for _, walker in self._walkers):

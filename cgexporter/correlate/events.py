@@ -48,6 +48,7 @@ from cgexporter.parse.memory import parse_memory_events
 from cgexporter.parse.pids import parse_pids_events
 from cgexporter.parse.proc import parse_oom_kills
 from cgexporter.parse.v1.memory import parse_oom_kill
+from cgexporter.walker import Walker
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +210,7 @@ class EventWatcher:
         """Watch all that is there now, and begin to listen."""
         with self._lock:
             for hierarchy in self._trees():
-                for below, _, _ in kernel.Walker(hierarchy.mount_point).walk():
+                for below, _, _ in Walker(hierarchy.mount_point).walk():
                     self._appeared(hierarchy.path(below), hierarchy)
             self._look_at_machine()
             self._explained = self._machine_kills or 0
@@ -381,7 +382,7 @@ class EventWatcher:
             known = len(tracked.watches)
             self._watch(tracked, hierarchy, "", inotify.CREATE | inotify.DELETE)
             if fresh and len(tracked.watches) > known:
-                for below, _, _ in kernel.Walker(directory).walk():
+                for below, _, _ in Walker(directory).walk():
                     if below != "/":
                         self._appeared(path + below, hierarchy, fresh=True)
         self._watch_files(tracked, hierarchy)

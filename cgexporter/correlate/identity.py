@@ -19,6 +19,7 @@ from cgexporter.kernel import Missing
 from cgexporter.model import SECTIONS, Cgroup, Snapshot, cpu, io_more, memory, tasks
 from cgexporter.model.namespaces import Inventory
 from cgexporter.model.network import NetworkNamespace, Networks
+from cgexporter.walker import is_due
 
 # What kubelet and the runtimes give each pod sandbox; lowering a score needs
 # CAP_SYS_RESOURCE. Source: kubernetes pkg/kubelet/qos/policy.go, containerd and CRI-O.
@@ -219,7 +220,7 @@ class Correlator:
 
     def correlate(self, snapshot: Snapshot, told: Told = NOBODY) -> View:
         """Give each cgroup of a snapshot its owner, with what was told of it."""
-        if kernel.is_due(self._scans):
+        if is_due(self._scans):
             self._host = read_init(self.hierarchies.procfs)
         self._scans += 1
         self._look_until = time.monotonic() + _LOOK_SECONDS
@@ -286,7 +287,7 @@ class Correlator:
         cgroup in another scan; in between it is read again.
         """
         looks, known.looks = known.looks, known.looks + 1
-        due = known.postponed or kernel.is_due(looks, known.inode)
+        due = known.postponed or is_due(looks, known.inode)
         search = not looks or (due and looks >= 32)
         if not search and not due:
             search = self._has_changed(known)

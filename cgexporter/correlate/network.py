@@ -13,7 +13,8 @@ from typing import NamedTuple
 from cgexporter import kernel, rtnetlink
 from cgexporter.correlate.identity import Container, Correlator, View
 from cgexporter.correlate.processes import Process, read_birth
-from cgexporter.kernel import Content, Descriptors, Missing
+from cgexporter.descriptors import Descriptors
+from cgexporter.kernel import Content, Missing
 from cgexporter.model import Cgroup
 from cgexporter.model.network import (
     End,
@@ -32,6 +33,7 @@ from cgexporter.parse.net import (
     parse_sockstat,
     parse_udp6,
 )
+from cgexporter.walker import is_due
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +179,7 @@ class _Reader:
             self._find_ends(ask)
 
     def _read_transport(self, ask: "_Asked") -> None:
-        probe = kernel.is_due(self._reads)
+        probe = is_due(self._reads)
         known = len(self._inodes)
         changed = {file for file in _TRANSPORT_FILES if self._has_changed(file, probe)}
         if len(self._inodes) > known and self._has_moved():

@@ -13,6 +13,7 @@ from cgexporter.kernel import Missing
 from cgexporter.parse.core import parse_cgroup_procs
 from cgexporter.parse.formats import ParseError
 from cgexporter.parse.namespaces import CgroupLine, parse_cgroup_lines
+from cgexporter.walker import Walker
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Origin:
             return "/"
         own = self._line(f"{procfs}/self/cgroup", hierarchy)
         pid = kernel.own_pid()
-        walker = kernel.Walker(hierarchy.mount_point)
+        walker = Walker(hierarchy.mount_point)
         for below, _, _ in itertools.islice(walker.walk(), _SEARCHED):
             with kernel.directory(hierarchy.mount_point + below) as fd:
                 if isinstance(fd, Missing):

@@ -18,6 +18,7 @@ from cgexporter.parse.core import parse_cgroup_procs
 from cgexporter.parse.formats import ParseError
 from cgexporter.parse.namespaces import Birth, IdRange, parse_birth, parse_id_map
 from cgexporter.parse.proc import parse_namespace_link, parse_nested_pids, parse_score
+from cgexporter.walker import Walker
 
 log = logging.getLogger(__name__)
 
@@ -260,7 +261,7 @@ def first_process(
     """
     for hierarchy in hierarchies.all:
         top = hierarchy.directory(path)
-        for below, _, _ in kernel.Walker(top).walk(_at_most(_CGROUPS_BELOW if belongs else 0)):
+        for below, _, _ in Walker(top).walk(_at_most(_CGROUPS_BELOW if belongs else 0)):
             where = path if below == "/" else path + below
             if where != path and belongs is not None and not belongs(path, where):
                 continue

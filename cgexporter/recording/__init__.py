@@ -1,6 +1,6 @@
 """What was read of a host, kept: made by `record`, and read instead of a host by ``--from``.
 
-A recording is made and used at the door (`kernel.stand_in`), so that the same code reads a
+A recording is made and used at the door (`host.stand_in`), so that the same code reads a
 host and its recording, and what it sees is the same: inodes, owners and errnos included, which a
 tree of files could not keep.
 """

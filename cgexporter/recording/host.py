@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
-from cgexporter import kernel, rtnetlink
+from cgexporter import host, rtnetlink
 from cgexporter.hierarchies import Hierarchies
 from cgexporter.names.resolver import Resolver
 from cgexporter.recording import Recording, RecordingError
@@ -64,13 +64,13 @@ def opened(recording: str | None, cgroupfs: str, procfs: str) -> Iterator[Host]:
 def replayed(recording: Recording) -> Iterator[Host]:
     """Read a recording, and nothing of this host, for the time of a `with` block."""
     replay = Replay(recording)
-    kernel.stand_in(replay, replay.clock)
+    host.stand_in(replay, replay.clock)
     rtnetlink.stand_in(partial(ReplayedLinks, replay))
     try:
         names = partial(ReplayedNames, replay)
         yield Host(recording.cgroupfs, recording.procfs, names, replay)
     finally:
-        kernel.stand_in(None)
+        host.stand_in(None)
         rtnetlink.stand_in(None)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from cgexporter import __version__, kernel, rtnetlink
+from cgexporter import __version__, host, rtnetlink
 from cgexporter.correlate.identity import View
 from cgexporter.correlate.namespaces import host_namespaces
 from cgexporter.correlate.network import NetworkSettings
@@ -41,12 +41,12 @@ class _Links:
 
 @contextlib.contextmanager
 def _standing_in(recorder: Recorder, links: _Links) -> Iterator[None]:
-    kernel.stand_in(recorder)
+    host.stand_in(recorder)
     rtnetlink.stand_in(links.open)
     try:
         yield
     finally:
-        kernel.stand_in(None)
+        host.stand_in(None)
         rtnetlink.stand_in(None)
 
 

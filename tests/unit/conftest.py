@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import settings
 
-from cgexporter import kernel
+from cgexporter import host
 
 _FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
@@ -61,6 +61,6 @@ def replace_calls(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def replace(**functions: object) -> None:
         calls.update(functions)
-        monkeypatch.setattr(kernel, "os", SimpleNamespace(**calls))
+        monkeypatch.setattr(host, "os", SimpleNamespace(**calls))
 
     return replace

@@ -10,16 +10,10 @@ from pathlib import Path
 import pytest
 
 from cgexporter import kernel
-from cgexporter.kernel import (
-    Content,
-    Descriptors,
-    Directories,
-    Directory,
-    File,
-    Missing,
-    Outcomes,
-    Walker,
-)
+from cgexporter.descriptors import Descriptors, raise_limit
+from cgexporter.files import Directories, Directory, File, Outcomes
+from cgexporter.kernel import Content, Missing
+from cgexporter.walker import Walker, is_due
 
 Lay = Callable[[Mapping[str, str]], Path]
 Count = Callable[[], int]
@@ -265,7 +259,7 @@ def test_status(cgroup: Path, replace_calls: Replace) -> None:
 
 def test_due() -> None:
     """What seldom changes is looked for often at first, and never given up."""
-    due = [count for count in range(130) if kernel.is_due(count)]
+    due = [count for count in range(130) if is_due(count)]
     assert due == [0, 1, 2, 4, 8, 16, 32, 64, 96, 128]
 
 
@@ -854,7 +848,7 @@ def test_descriptor_limit(
 
     monkeypatch.setattr(resource, "getrlimit", getrlimit)
     monkeypatch.setattr(resource, "setrlimit", setrlimit)
-    assert kernel.raise_descriptor_limit(wanted) == allowed
+    assert raise_limit(wanted) == allowed
     assert limits == after
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cgexporter import inotify, kernel
+from cgexporter import files, inotify, walker
 from cgexporter.hierarchies import Hierarchies, Hierarchy
 from cgexporter.inotify import Inotify, Unwatched
 from cgexporter.scan import Scanner
@@ -73,7 +73,8 @@ def host(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
 def not_due(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing has its turn to be looked at again."""
     del host  # it has settled
-    monkeypatch.setattr(kernel, "is_due", lambda *_: False)
+    for module in (files, walker):
+        monkeypatch.setattr(module, "is_due", lambda *_: False)
 
 
 @pytest.fixture
