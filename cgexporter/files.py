@@ -157,7 +157,7 @@ class Directory:
             outcomes.add(file.name, file.content)
 
     def heed(self, notices: Notices) -> None:
-        """From now on read settings when they were written to, and every 32nd time."""
+        """From now on read settings when they were written to, and every 64th time."""
         self._notices = notices
 
     @property

@@ -25,6 +25,9 @@ class Level(enum.Enum):
     CGROUP = "cgroup"
     HOLDER = "holder"
 
+    # Enum's own is a function of Python, and each subject of each page asks for it.
+    __hash__ = object.__hash__
+
 
 class Metric(NamedTuple):
     """One row.

@@ -7,10 +7,10 @@ of which no text changed is the same bytes as in the last page. Sources: Prometh
 """
 
 import enum
+import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from operator import attrgetter
 
 from cgexporter.correlate.facts import Facts, label_name
@@ -59,6 +59,7 @@ def labels(pairs: Iterable[tuple[str, str | None]]) -> str:
     return f"{{{inner}}}" if inner else ""
 
 
+@functools.cache
 def header(name: str, kind: Kind, unit: str, text: str, form: Format) -> str:
     """The lines in front of a family's samples. `name` is without ``_total``, ``_info``."""
     text = text.replace("\\", r"\\").replace("\n", r"\n")
@@ -397,20 +398,20 @@ def _subjects(view: View) -> Iterator[tuple[Level, Cgroup, object, _Describe]]:
     for container in view.containers:
         cgroup = container.cgroup
         names = (cgroup.inode, container.id, container.place, container.facts)
-        yield Level.CONTAINER, cgroup, names, partial(_of_container, container)
+        yield Level.CONTAINER, cgroup, names, functools.partial(_of_container, container)
     for pod in view.pods:
         cgroup = pod.cgroup
         yield (
             Level.POD,
             cgroup,
             (cgroup.inode, pod.uid, pod.place, pod.facts),
-            partial(_of_pod, pod),
+            functools.partial(_of_pod, pod),
         )
     tiers = view.tiers
     for cgroup in view.cgroups:
         if level := _LEVELS.get(tiers[cgroup.path]):
             # A level has its rows, so another one is another subject.
-            yield level, cgroup, (level, cgroup.inode), partial(_of_cgroup, cgroup)
+            yield level, cgroup, (level, cgroup.inode), functools.partial(_of_cgroup, cgroup)
 
 
 def _of_container(container: Container) -> tuple[Pairs, Pairs]:

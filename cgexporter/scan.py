@@ -112,10 +112,10 @@ class _Watched:
                     chosen.append(File(wanted.name))
             if any(wanted.hierarchy in where for wanted in source.files):
                 self.parts.append(_new_part(source, chosen))
-        self.readers: dict[File, list[_Part]] = {}
+        self.readers: dict[File, dict[_Part, None]] = {}
         for part in self.parts:
             for file in part.files:
-                self.readers.setdefault(file, []).append(part)
+                self.readers.setdefault(file, {})[part] = None
         self.directories = Directories(
             [
                 Directory(
@@ -141,7 +141,10 @@ class _Watched:
                 self.all_parts = False
                 return last
             # Each once, in their order.
-            parts = dict.fromkeys(part for file in changed for part in self.readers[file])
+            once: dict[_Part, None] = {}
+            for file in changed:
+                once.update(self.readers[file])
+            parts = once
         errors = len(run.odd)
         new = {part.source.section: part.built for part in parts if part.build(leaf, run, path)}
         self.all_parts = len(run.odd) > errors

@@ -7,13 +7,16 @@ from cgexporter import host
 from cgexporter.inotify import Notices, Watch
 from cgexporter.kernel import VANISHED
 
+# In how many scans what seldom changes is looked at again, however long it has been there.
+EVERY = 64
+
 
 def is_due(count: int, salt: int = 0) -> bool:
-    """Whether to look again at what seldom changes and mostly early: 1, 2, 4, … 32, 64, 96.
+    """Whether to look again at what seldom changes and mostly early: 1, 2, 4, … 64, 128, 192.
 
-    From 32 on `salt` moves the turn, so that not all have theirs in one scan.
+    From EVERY on `salt` moves the turn, so that not all have theirs in one scan.
     """
-    return count & (count - 1) == 0 if count < 32 else (count + salt) % 32 == 0
+    return count & (count - 1) == 0 if count < EVERY else (count + salt) % EVERY == 0
 
 
 class Walker:

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Any
 
 from cgexporter import kernel
@@ -19,7 +20,7 @@ from cgexporter.kernel import Missing
 from cgexporter.model import SECTIONS, Cgroup, Snapshot, cpu, io_more, memory, tasks
 from cgexporter.model.namespaces import Inventory
 from cgexporter.model.network import NetworkNamespace, Networks
-from cgexporter.walker import is_due
+from cgexporter.walker import EVERY, is_due
 
 # What kubelet and the runtimes give each pod sandbox; lowering a score needs
 # CAP_SYS_RESOURCE. Source: kubernetes pkg/kubelet/qos/policy.go, containerd and CRI-O.
@@ -283,12 +284,12 @@ class Correlator:
     def _look(self, path: str, known: _Known, *, descend: bool) -> None:
         """Read the first process now and then: runtimes unshare and exec after joining.
 
-        Who it is, is asked at first, when it has gone, and then each 32nd time, for each
+        Who it is, is asked at first, when it has gone, and then each 64th time, for each
         cgroup in another scan; in between it is read again.
         """
         looks, known.looks = known.looks, known.looks + 1
         due = known.postponed or is_due(looks, known.inode)
-        search = not looks or (due and looks >= 32)
+        search = not looks or (due and looks >= EVERY)
         if not search and not due:
             search = self._has_changed(known)
             if not search:
@@ -355,7 +356,7 @@ def _container(known: _Known, cgroup: Cgroup, place: Place, facts: Facts) -> Con
         last is None
         or last.process is not known.process
         or last.facts is not facts
-        or last.place != place
+        or (last.place is not place and last.place != place)
     ):
         name = _id(cgroup.path, place)
         known.container = Container(cgroup, place, name, known.process, facts)
@@ -467,6 +468,9 @@ def _joined(found: Sequence[Container]) -> list[Container]:
             key = (container.process.pid, container.process.started)
             by_process.setdefault(key, []).append(container)
     for parts in by_process.values():
+        if len(parts) == 1:
+            joined += parts
+            continue
         parts.sort(key=lambda part: -len(part.cgroup.trees))
         main = parts[0]
         for part in parts[1:]:
@@ -475,7 +479,7 @@ def _joined(found: Sequence[Container]) -> list[Container]:
             else:
                 main = replace(main, cgroup=_united(main.cgroup, part.cgroup))
         joined.append(main)
-    joined.sort(key=lambda container: container.cgroup.path)
+    joined.sort(key=attrgetter("cgroup.path"))
     return joined
 
 

@@ -54,8 +54,8 @@ class Host:
         }
 
     def settle(self) -> None:
-        """Scan until files and directories are looked at again in each 32nd scan only."""
-        for _ in range(40):
+        """Scan until files and directories are looked at again in each 64th scan only."""
+        for _ in range(70):
             self.scanner.scan()
 
 
@@ -229,8 +229,8 @@ def test_changes_that_nothing_tells_of(
     """Where a limit changed and nothing told of it, nothing is believed from then on."""
     monkeypatch.setattr(Inotify, "take", lambda _: b"")
     host.write(ONE, "memory.max", "1001\n")
-    found = [host.limits()[ONE] for _ in range(33)]
-    assert found[-1] == 1001  # it is read each 32nd time in any case
+    found = [host.limits()[ONE] for _ in range(65)]
+    assert found[-1] == 1001  # it is read each 64th time in any case
     assert caplog.messages == ["limits change and nothing tells of it: they are read in each scan"]
     host.write(ONE, "memory.max", "1002\n")
     assert host.limits()[ONE] == 1002
@@ -251,7 +251,7 @@ def test_a_write_while_the_scan_runs_is_no_surprise(
         return real_open(path, flags, mode, dir_fd=dir_fd)
 
     replace_calls(open=opening)
-    for _ in range(40):
+    for _ in range(70):
         host.limits()
     assert wrote
     assert caplog.messages == []
