@@ -14,12 +14,18 @@ RUN python3 -m pip install --require-hashes --no-deps --only-binary=:all: \
         --find-links=image/wheels --target=lib --requirement=image/requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY cgexporter/ cgexporter/
-# Compiled without the sources' times, so that a build of the same sources is the same.
 RUN PYTHONPATH=tools python3 -m pip install --no-deps --no-index --no-build-isolation --no-compile \
         --target=lib . \
     && rm -rf lib/bin \
-    && python3 -m compileall -q --invalidation-mode=unchecked-hash -s /build/lib -p /opt/cgexporter lib \
     && chmod -R u=rwX,go=rX lib
+
+FROM ${BASE_IMAGE} AS compiled
+USER 0:0
+COPY --from=build /build/lib /opt/cgexporter
+COPY image/compile.py /build/
+ENV PYTHONPATH=/opt/cgexporter PYTHONPYCACHEPREFIX=/opt/compiled
+RUN ["/usr/bin/python3", "-s", "/build/compile.py"]
+USER 65534:65534
 
 FROM ${BASE_IMAGE}
 ARG VERSION=0.1.0
@@ -33,7 +39,9 @@ LABEL org.opencontainers.image.title="cgexporter" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
 COPY --from=build /build/lib /opt/cgexporter
-ENV PYTHONPATH=/opt/cgexporter PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+COPY --from=compiled /opt/compiled /opt/compiled
+ENV PYTHONPATH=/opt/cgexporter PYTHONPYCACHEPREFIX=/opt/compiled
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /
 USER 65534:65534
 EXPOSE 9753

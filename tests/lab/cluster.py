@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import container_image
+from tests.lab.image import image
 from tests.lab.machine import Guest
-from tests.lab.states import SCRIPTS, STATES
+from tests.lab.node_disk import MOUNT, node_disk
+from tests.lab.states import SCRIPTS
 from tests.tools import programs
 from tests.tools.cluster import Cluster
 
@@ -40,6 +41,8 @@ systemd-run -q --unit kubelet-address socat \
 systemd-run -q --unit dns python3 /lab/dns.py {_DNS_SERVICE} {_NAMES}
 """
 _PATIENCE_SECONDS = 240.0
+# What of the guest a node does without: it is up in half the time.
+_IDLE = ("systemd-logind", "systemd-update-utmp-runlevel", "serial-getty@ttyS0")
 _FLAGS = (
     *("--authorization-mode", "Node,RBAC", "--allow-privileged=true"),
     *("--kubelet-client-certificate", "admin.crt", "--kubelet-client-key", "admin.key"),
@@ -72,16 +75,11 @@ class Lab:
             text=True,
             check=False,
             env=os.environ | {"KUBECONFIG": str(self.kubeconfig)},
-            timeout=300,
+            timeout=400,
         )
         if done.returncode:
             raise RuntimeError(f"kubectl {' '.join(words)}: {done.stdout}{done.stderr}")
         return done.stdout
-
-    def import_image(self, archive: Path) -> None:
-        """Give the node an image: an archive as `docker save` writes it."""
-        self.guest.put([archive], "/lab")
-        self.guest.run(f"ctr -n k8s.io images import --local /lab/{archive.name}")
 
     def tell_names(self) -> None:
         """Let pods find those behind headless Services by name."""
@@ -97,10 +95,16 @@ class Lab:
 
 
 @contextlib.contextmanager
-def cluster(home: Path) -> Iterator[Lab]:
-    """A cluster for the time of a `with` block: half a minute to its node being ready."""
+def cluster(home: Path, archive: Path) -> Iterator[Lab]:
+    """A cluster for the time of a `with` block: half a minute to its node being ready.
+
+    Args:
+        home: for all its files.
+        archive: a container image that the node has, as `docker save` writes it.
+    """
     made = Cluster(home, flags=_FLAGS)
-    guest = STATES["kubelet"].guest(home / "guest")
+    masks = tuple(f"systemd.mask={name}.service" for name in _IDLE)
+    guest = Guest(image(), home / "guest", scratch=node_disk(archive), words=masks)
     with contextlib.ExitStack() as stack:
         stack.callback(guest.stop)
         stack.callback(made.close)
@@ -114,9 +118,9 @@ def cluster(home: Path) -> Iterator[Lab]:
         made.start()
         _start_controllers(made)
         guest.start()
-        container_image.write(home / "lab.tar")
+        guest.run(MOUNT)
         node = made.kubeconfig("node", f"https://127.0.0.1:{_API_PORT}")
-        guest.put([home / "lab.tar", node, made.ca_file, SCRIPTS / "dns.py"], "/lab")
+        guest.put([node, made.ca_file, SCRIPTS / "dns.py"], "/lab")
         # Signed by the cluster, as `serverTLSBootstrap` has it, instead of by itself.
         guest.put([home / "kubelet.crt", home / "kubelet.key"], "/var/lib/kubelet/pki")
         stack.enter_context(

@@ -71,6 +71,10 @@ class Guest:
     hierarchy: str = "v2"
     # A tar file that the guest sees as /dev/vdc.
     archive: Path | None = None
+    # What /dev/vdb holds at first; empty without it.
+    scratch: Path | None = None
+    # For the kernel and systemd, beside what the hierarchy needs.
+    words: tuple[str, ...] = ()
     _ports: tuple[int, int] = field(default=(0, 0), init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -83,9 +87,9 @@ class Guest:
             file = self.home / f"{disk}.qcow2"
             if saved is not None:
                 subprocess.run(["cp", "--sparse=always", saved / file.name, file], check=True)
-            elif disk == "root":
-                base = ("-F", "raw", "-b", str(self.image.disk))
-                _call("qemu-img", "create", "-q", "-f", "qcow2", *base, str(file))
+            elif (base := {"root": self.image.disk, "scratch": self.scratch}[disk]) is not None:
+                words = ("-F", "raw", "-b", str(base))
+                _call("qemu-img", "create", "-q", "-f", "qcow2", *words, str(file))
             else:
                 _call("qemu-img", "create", "-q", "-f", "qcow2", str(file), "4G")
         self._ports = _free_port(), _free_port()
@@ -110,7 +114,7 @@ class Guest:
         command = [
             *("qemu-system-x86_64", *_MACHINE, "-display", "none"),
             *("-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd)),
-            *("-append", kernel_line(self.hierarchy)),
+            *("-append", " ".join((kernel_line(self.hierarchy), *self.words))),
             *("-netdev", f"user,id=n0,restrict=on{forwards}"),
             *("-device", "virtio-net-pci,netdev=n0,romfile=", "-device", "virtio-rng-pci"),
             *("-serial", f"file:{self.home}/console.log"),

@@ -2,22 +2,28 @@
 
 import contextlib
 import json
+import shlex
 import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import yaml
 
 from tests.image.built import archive
 from tests.integration.seen import Sample, samples
 from tests.lab.cluster import Lab, cluster
 from tests.lab.pods import MIB, SLEEP, Pod, PodContainer
+from tests.tools.certificates import Authority
 from tests.tools.toolbox import go_program, run
 
 NAMESPACE, NAME = "monitoring", "cgexporter"
 CHART = "helm/cgexporter"
-_PATIENCE_SECONDS = 120.0
+# Of the web configuration, as curl takes it.
+USER = "scraper:opensesame"
+_PATIENCE_SECONDS = 300.0
+_TIMEOUT = f"--timeout={_PATIENCE_SECONDS:.0f}s"
 # Of each QoS class, of several containers, on the host's network.
 PODS = (
     Pod("guaranteed", "Guaranteed", [PodContainer("main", SLEEP, 0.2, 0.2, 64 * MIB, 64 * MIB)]),
@@ -34,13 +40,12 @@ PODS = (
 )
 # The kubelet has it from a file; its cgroup has another UID than its mirror in the API server.
 STATIC = Pod("static", "Burstable", [PodContainer("main", SLEEP, 0.05)])
-DEPLOYMENT, _REPLICAS = "web", 2
+DEPLOYMENT = "web"
 _MANIFEST = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",
     "metadata": {"name": DEPLOYMENT, "namespace": "default"},
     "spec": {
-        "replicas": _REPLICAS,
         "selector": {"matchLabels": {"app.kubernetes.io/name": DEPLOYMENT}},
         "template": {
             "metadata": {"labels": {"app.kubernetes.io/name": DEPLOYMENT}},
@@ -65,6 +70,7 @@ class Node:
     def __init__(self, lab: Lab, repository: Path, home: Path) -> None:
         self.lab = lab
         self.repository = repository
+        self._home = home
         self._environment = {
             "KUBECONFIG": str(lab.kubeconfig),
             **{f"HELM_{kind}_HOME": str(home / kind) for kind in ("CACHE", "CONFIG", "DATA")},
@@ -90,9 +96,8 @@ class Node:
 
     def rolled_out(self) -> dict[str, Any]:
         """The exporter's pod, once it is ready and of the last revision; it never restarted."""
-        words = ("rollout", "status", f"daemonset/{NAME}", f"--timeout={_PATIENCE_SECONDS:.0f}s")
         try:
-            self.lab.kubectl("-n", NAMESPACE, *words)
+            self.lab.kubectl("-n", NAMESPACE, "rollout", "status", f"daemonset/{NAME}", _TIMEOUT)
         except RuntimeError as failure:
             said = self.lab.kubectl("-n", NAMESPACE, "describe", "pods")
             raise AssertionError(f"{failure}\n{said}") from failure
@@ -104,12 +109,24 @@ class Node:
         assert [each["restartCount"] for each in pod["status"]["containerStatuses"]] == [0]
         return pod
 
-    def page(self, pod: Mapping[str, Any]) -> list[Sample]:
-        """What the exporter's pod serves."""
-        url = f"http://{pod['status']['podIP']}:9753/metrics"
-        # Names are told from the second scan on.
-        self.lab.guest.run(f"curl -sSf -o /dev/null {url}; sleep 1")
-        return samples(self.lab.guest.run(f"curl -sSf {url}"))
+    def page(self, pod: Mapping[str, Any], *, until: str = "", user: str = "") -> list[Sample]:
+        """What the exporter's pod serves, once it has a line with some text.
+
+        Names are told from the second scan on.
+        """
+        (exporter,) = pod["spec"]["containers"]
+        path = {word.partition("=")[0]: word.partition("=")[2] for word in exporter["args"]}.get(
+            "--web.telemetry-path", "/metrics"
+        )
+        scheme = "https" if user or "--web.config.file" in str(exporter["args"]) else "http"
+        url = f"{scheme}://{pod['status']['podIP']}:{exporter['ports'][0]['containerPort']}{path}"
+        ask = f"curl -sSfk {shlex.join(('--user', user)) if user else ''} {shlex.quote(url)}"
+        return samples(
+            self.lab.guest.run(
+                f"set -e; {ask} -o /dev/null; sleep 1; for _ in $(seq 30); do {ask} -o /tmp/page; "
+                f"if grep -q {shlex.quote(until)} /tmp/page; then break; fi; done; cat /tmp/page"
+            )
+        )
 
     def process(self) -> str:
         """What the kernel says of the exporter's process."""
@@ -130,7 +147,26 @@ class Node:
             self.lab.kubectl("-n", NAMESPACE, "wait", "--for=create", name, "--timeout=60s")
         return self.objects()
 
-    def gone(self, before: Collection[str], uids: Collection[str]) -> None:
+    def prepare_web(self) -> None:
+        """Give the namespace the Secret that `ci/web-config-values.yaml` names."""
+        authority = Authority(self._home, "web")
+        certificate, key = authority.issue("tls")
+        name, _, password = USER.partition(":")
+        hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
+        config = {
+            "tls_server_config": {"cert_file": "tls.crt", "key_file": "tls.key"},
+            "basic_auth_users": {name: hashed},
+        }
+        content = {
+            "web-config.yml": yaml.safe_dump(config),
+            "tls.crt": certificate.read_text(),
+            "tls.key": key.read_text(),
+        }
+        named = {"name": "cgexporter-web", "namespace": NAMESPACE}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": named, "stringData": content}
+        self.lab.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
+
+    def gone(self, before: Collection[str], uids: Collection[str] = ()) -> None:
         """Wait until the cluster is as it was and its node has nothing of some pods.
 
         The kubelet removes what is left of pods once a minute.
@@ -140,7 +176,7 @@ class Node:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             changed = self.objects() ^ set(before)
-            files = self.lab.guest.run(look)
+            files = self.lab.guest.run(look) if uids and not changed else ""
             if not changed and not files:
                 return
             assert time.monotonic() < deadline, (changed, files)
@@ -154,7 +190,7 @@ def node(repository: Path, home: Path) -> Iterator[Node]:
     image = yaml.safe_load((repository / CHART / "values.yaml").read_text())["image"]
     file = archive(f"{image['registry']}/{image['repository']}:{chart['appVersion']}")
     go_program("helm")
-    with cluster(home) as lab:
+    with cluster(home, file) as lab:
         made = Node(lab, repository, home)
         (home / "static.json").write_text(STATIC.manifest())
         lab.guest.put([home / "static.json"], "/etc/kubernetes/manifests")
@@ -162,8 +198,7 @@ def node(repository: Path, home: Path) -> Iterator[Node]:
         manifests = (*(pod.manifest() for pod in PODS), json.dumps(_MANIFEST))
         for manifest in manifests:
             lab.kubectl("apply", "-f", "-", stdin=manifest)
-        lab.import_image(file)
-        lab.kubectl("rollout", "status", f"deployment/{DEPLOYMENT}", "--timeout=120s")
-        lab.kubectl("wait", "pods", "--all", "-A", "--for=condition=Ready", "--timeout=120s")
-        assert len(made.pods()) == len(PODS) + 1 + _REPLICAS
+        lab.kubectl("rollout", "status", f"deployment/{DEPLOYMENT}", _TIMEOUT)
+        lab.kubectl("wait", "pods", "--all", "-A", "--for=condition=Ready", _TIMEOUT)
+        assert len(made.pods()) == len(PODS) + 2
         yield made
