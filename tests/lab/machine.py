@@ -255,6 +255,7 @@ class Guest:
         parent, _, name = path.rstrip("/").rpartition("/")
         done = subprocess.run(
             [*self._ssh(), f"tar cf - -C {shlex.quote(parent or '/')} {shlex.quote(name)}"],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             check=True,
         )

@@ -219,7 +219,7 @@ def node(guests: Guests) -> Node:
             "files": files,
         }
         told = guest.run(
-            "python3 /lab/static_pods.py", stdin=json.dumps(asked).encode(), timeout=600
+            "python3 /lab/static_pods.py", stdin=json.dumps(asked).encode(), timeout=850
         )
         seen.append(json.loads(told))
     return Node(memory, batches, seen)
