@@ -32,9 +32,9 @@ def _write(manifests: dict[str, str]) -> list[Path]:
 
 def _containers(pods: dict[str, list[str]]) -> dict[str, dict[str, dict[str, str]]]:
     """The running containers of each pod, by name, with their labels and IDs."""
-    done = subprocess.run(
-        ["crictl", "ps", "-o", "json"], capture_output=True, text=True, check=True
-    )
+    # A runtime that starts many does not answer within the two seconds that crictl waits.
+    command = ["crictl", "--timeout", "60s", "ps", "-o", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, dict[str, dict[str, str]]] = {name: {} for name in pods}
     for each in json.loads(done.stdout)["containers"]:
         labels = each["labels"]
