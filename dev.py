@@ -5,6 +5,7 @@ python3 dev.py once [FLAGS]   the containers of this host, now
 python3 dev.py test [ARGS]    linters, types and all tests that this machine allows
 python3 dev.py lab [ARGS]     tests in virtual hosts of each kind, built first if need be
 python3 dev.py lab-build      build those hosts into ~/.cache/cgexporter (as root)
+python3 dev.py lab-record     record those hosts into tests/data/lab, write their golden output anew
 python3 dev.py tools          Debian packages that some tests need (as root)
 python3 dev.py golden         write tests/golden anew
 python3 dev.py docs           write the printed parts of docs/ anew
@@ -160,6 +161,13 @@ def lab(arguments: list[str]) -> None:
     run(BIN / "pytest", "tests/lab", *two, *arguments, CGEXPORTER_LAB="1")
 
 
+def lab_record() -> None:
+    """Record the virtual hosts, and write what the recordings show."""
+    lab_build()
+    run(BIN / "python", "-m", "tests.lab.record")
+    anew("--update-golden", "tests/golden/test_lab.py")
+
+
 def once(flags: list[str]) -> None:
     """Print the containers of this host."""
     install()
@@ -199,6 +207,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "lock": lambda _: lock(),
     "lab": lab,
     "lab-build": lambda _: lab_build(),
+    "lab-record": lambda _: lab_record(),
     "zipapp": lambda files: zipapp(
         Path(files[0]).resolve() if files else ROOT / "dist/cgexporter.pyz"
     ),

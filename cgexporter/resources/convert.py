@@ -20,6 +20,7 @@ NANO = 10**9
 # Who converts shares how, for people.
 LINEAR_BY = "runc < 1.3.2, crun < 1.23"
 QUADRATIC_BY = "runc >= 1.3.2, crun >= 1.23"
+CGROUPFS = "driver cgroupfs"
 
 
 def weight_linear(shares: int) -> int:

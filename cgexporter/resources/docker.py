@@ -17,6 +17,10 @@ from cgexporter.resources.settings import ExplainError, Explanation, Group, Line
 # Docker refuses less: room for the start of the container.
 MIN_MEMORY = 6 * 2**20
 ID = "<ID>"
+# Source: block/blk-throttle.c tg_set_limit, `val > 1`.
+ONE_IS_REFUSED = (
+    "some kernels, Linux 6.1 among them, refuse a rate of 1 on v2, and the container does not start"
+)
 _INT64 = 2**63 - 1
 _SIZE = re.compile(
     r"(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+) ?(?P<unit>b|[kmgtp](?:i?b)?)?", re.IGNORECASE
@@ -302,9 +306,13 @@ def _oom(options: Options) -> Iterator[Setting]:
 
 def _pids(options: Options) -> Iterator[Setting]:
     limit = _number(options, "pids-limit")
-    if limit is not None:
-        line = [Line("pids.max", str(limit) if limit > 0 else "max")]
+    if limit is not None and limit > 0:
+        line = [Line("pids.max", str(limit))]
         yield Setting(f"--pids-limit {limit}", line, line, "threads count too")
+    elif limit is not None:
+        line = [Line("pids.max", "max", convert.CGROUPFS)]
+        note = "as if not given: with the systemd driver systemd's DefaultTasksMax acts"
+        yield Setting(f"--pids-limit {limit}", line, line, note)
 
 
 _THROTTLES: Mapping[str, tuple[str, str]] = {
@@ -381,7 +389,8 @@ def _throttles(options: Options, devices: Devices) -> Iterator[Setting]:
             asked,
             [Line("io.max", f"{device} {line}")],
             [Line(file, f"{device} {value}")],
-            "of a whole disk, no partition; v1 does not limit buffered writes",
+            "of a whole disk, no partition; v1 does not limit buffered writes"
+            + (f"; {ONE_IS_REFUSED}" if value == "1" else ""),
         )
 
 

@@ -18,23 +18,11 @@ import pytest
 from tests.integration.reading import cgroup_paths, directories
 from tests.integration.runc import Container, Runc, block_device
 from tests.integration.support import eventually, missing
+from tests.tools import sick
 
 MIB = 2**20
-_BUSY = "while :; do :; done"
-_BURSTS = """
-for n in 1 2 3 4; do
-  (while :; do i=0; while [ $i -lt 12000 ]; do i=$((i+1)); done; sleep 3; done) &
-done
-sleep 1000
-"""
-_HOLD = "dd if=/dev/zero of=/dev/shm/full bs=1M count=30 2>/dev/null; sleep 1000"
-_READ_AGAIN = "while :; do dd if=/data/big of=/dev/null bs=1M 2>/dev/null; done"
 _KILLED = "while :; do dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null; sleep 0.3; done"
-_FORKS = """
-for n in 1 2 3 4 5 6 7 8; do sleep 1000 & done
-while :; do sh -c 'sleep 5 & sleep 5 & sleep 5 & sleep 5 &' 2>/dev/null; sleep 0.2; done
-"""
-_HEALTHY = "while :; do i=0; while [ $i -lt 100 ]; do i=$((i+1)); done; sleep 0.5; done"
+_HEALTHY = sick.healthy(100)
 
 
 def doctor(*flags: str, interval: float = 4) -> dict[str, Any]:
@@ -78,23 +66,23 @@ class Ward:
 def ward(runc: Runc) -> Ward:
     """All of them at once."""
     memory = {"limit": 32 * MIB, "swap": 32 * MIB}
-    sick: dict[str, Container] = {}
+    patients: dict[str, Container] = {}
 
     def start(label: str, script: str, resources: dict[str, Any], **options: Any) -> None:
         path = f"/{runc.unique}/{label}"
-        sick[label] = runc.run(label, script, resources=resources, cgroups_path=path, **options)
+        patients[label] = runc.run(label, script, resources=resources, cgroups_path=path, **options)
 
-    start("throttled", _BUSY, {"cpu": {"quota": 5_000, "period": 100_000}})
-    start("bursts", _BURSTS, {"cpu": {"quota": 5_000, "period": 100_000}})
-    start("full", _HOLD, {"memory": memory})
+    start("throttled", sick.BUSY, {"cpu": {"quota": 5_000, "period": 100_000}})
+    start("bursts", sick.bursts(12_000, 3), {"cpu": {"quota": 5_000, "period": 100_000}})
+    start("full", sick.filled(30), {"memory": memory})
     start("killed", _KILLED, {"memory": {"limit": 16 * MIB, "swap": 16 * MIB}})
-    start("forks", _FORKS, {"pids": {"limit": 12}})
+    start("forks", sick.FORKS, {"pids": {"limit": 12}})
     start("shares", _HEALTHY, {}, joins={"network": os.getpid(), "ipc": os.getpid()})
     start("healthy", _HEALTHY, {"cpu": {"quota": 100_000}, "memory": memory})
-    eventually(lambda: _refused(sick["forks"]), "a fork that is refused")
+    eventually(lambda: _refused(patients["forks"]), "a fork that is refused")
     document = doctor(interval=6)
-    found = {label: about(document, one) for label, one in sick.items()}
-    for one in sick.values():  # the tests that follow want the CPUs
+    found = {label: about(document, one) for label, one in patients.items()}
+    for one in patients.values():  # the tests that follow want the CPUs
         runc.call("kill", one.name, "KILL")
     return Ward(document, found)
 
@@ -146,7 +134,9 @@ def test_page_cache_that_does_not_fit(runc: Runc, tmp_path: Path) -> None:
     path = f"/{runc.unique}/reads"
     resources = {"memory": {"limit": 32 * MIB, "swap": 32 * MIB}}
     binds = {"/data": tmp_path}
-    one = runc.run("reads", _READ_AGAIN, resources=resources, cgroups_path=path, binds=binds)
+    one = runc.run(
+        "reads", sick.reads("/data/big", "1M"), resources=resources, cgroups_path=path, binds=binds
+    )
     try:
         found = about(doctor(), one)
         assert found["page_cache_thrash"]["numbers"]["refault_bytes_per_second"] > MIB
@@ -200,7 +190,7 @@ def test_order(ward: Ward) -> None:
 def test_an_ancestors_limit(runc: Runc) -> None:
     """A quota on the slice above is told with its path, and who runs into it."""
     path = f"/{runc.unique}-above/inner"
-    container = runc.run("inner", _BUSY, resources={}, cgroups_path=path)
+    container = runc.run("inner", sick.BUSY, resources={}, cgroups_path=path)
     above = directories(container.pid)["cpu"].parent
     quota = above / "cpu.cfs_quota_us"
     if not quota.exists():
@@ -216,9 +206,9 @@ def test_starved(runc: Runc) -> None:
     """Few shares beside a neighbour with many, on a busy node, are told with both numbers."""
     if not Path("/proc/pressure/cpu").exists():
         missing("this kernel has no pressure stall information")
-    loops = f"{'(while :; do :; done) & ' * 2 * (os.cpu_count() or 1)} sleep 1000"
+    loops = sick.loops(2 * (os.cpu_count() or 1))
     poor = runc.run(
-        "poor", _BUSY, resources={"cpu": {"shares": 2}}, cgroups_path=f"/{runc.unique}/p"
+        "poor", sick.BUSY, resources={"cpu": {"shares": 2}}, cgroups_path=f"/{runc.unique}/p"
     )
     hog = runc.run(
         "hog", loops, resources={"cpu": {"shares": 20_000}}, cgroups_path=f"/{runc.unique}/h"
@@ -243,7 +233,7 @@ def test_slow_disk_by_its_own_limit(runc: Runc, tmp_path: Path) -> None:
     throttle = {"major": device[0], "minor": device[1], "rate": MIB}
     container = runc.run(
         "slow",
-        "while :; do dd if=/data/big of=/dev/null bs=256k iflag=direct 2>/dev/null; done",
+        sick.reads("/data/big", "256k", "iflag=direct"),
         resources={"blockIO": {"throttleReadBpsDevice": [throttle]}},
         cgroups_path=f"/{runc.unique}/slow",
         binds={"/data": tmp_path},

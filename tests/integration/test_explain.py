@@ -65,6 +65,7 @@ def test_every_predicted_file(engine: Engine, options: str) -> None:
         host = Host(
             version="v1" if "memory" in where else "v2",
             quadratic=_QUADRATIC,
+            driver="cgroupfs",
             read=reader(list(where.values()), pid),
         )
         compared, wrong = differences(said.groups[0].settings, host)

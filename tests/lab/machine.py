@@ -24,6 +24,7 @@ TOOLS = {
     "qemu-img": "qemu-utils",
     "ssh": "openssh-client",
     "setpriv": "util-linux",
+    "docker": "docker.io",
 }
 _DISKS = ("root", "scratch")
 _MACHINE = (
@@ -235,9 +236,9 @@ class Guest:
             raise GuestError(f"{command}\nexit status {done.returncode}\n{output}{errors}")
         return output.rstrip("\n")
 
-    def json(self, command: str, *, timeout: float = 240) -> Any:
+    def json(self, command: str, *, timeout: float = 240, stdin: bytes | None = None) -> Any:
         """Run a command that prints JSON."""
-        return json.loads(self.run(command, timeout=timeout))
+        return json.loads(self.run(command, timeout=timeout, stdin=stdin))
 
     def script(self, file: Path, *arguments: str, timeout: float = 240) -> str:
         """Run a script of this folder in the guest, by bash or python3."""
@@ -258,6 +259,7 @@ class Guest:
         parent, _, name = path.rstrip("/").rpartition("/")
         done = subprocess.run(
             [*self._ssh(), f"tar cf - -C {shlex.quote(parent or '/')} {shlex.quote(name)}"],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             check=True,
         )

@@ -3,16 +3,18 @@
 import json
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.lab import container_image
+from tests.integration.engines import Engine
+from tests.lab import container_image, engine
 from tests.lab.conftest import Guests
 from tests.lab.machine import Guest
-from tests.lab.pods import BUSY, EATS, MIB
+from tests.lab.pods import EATS, MIB
+from tests.tools import sick
 from tests.tools.kubelet_pods import manifest, running
 
 _KUBELET = "--identity.kubelet http://127.0.0.1:10255"
@@ -24,28 +26,7 @@ runuser -l lab -c 'XDG_RUNTIME_DIR=/run/user/1000 podman rm -fat 0'
 for name in c-fs c-sd; do ctr tasks rm -f $name; ctr containers rm $name; done
 systemctl stop lab-limited lab-high
 """
-_HEALTHY = "while :; do i=0; while [ $i -lt 20 ]; do i=$((i+1)); done; sleep 0.5; done"
-# Threads that need little CPU, but all at once.
-_BURSTS = """
-for n in 1 2 3 4; do
-  (while :; do i=0; while [ $i -lt 1200 ]; do i=$((i+1)); done; sleep 1.5; done) &
-done
-sleep 1000000
-"""
-_FORKS = """
-for n in 1 2 3 4 5 6 7 8; do sleep 1000000 & done
-while :; do sh -c 'sleep 5 & sleep 5 & sleep 5 & sleep 5 &' 2>/dev/null; sleep 0.5; done
-"""
-
-
-def _filled(mebibytes: int, then: str) -> str:
-    """A script that fills its /dev/shm, which counts as its memory, and goes on."""
-    return f"dd if=/dev/zero of=/dev/shm/full bs=1M count={mebibytes} 2>/dev/null; {then}"
-
-
-_READ_FULL = "while :; do cat /dev/shm/full >/dev/null; done"
-_ADD_MORE = "while :; do dd if=/dev/zero of=/dev/shm/more bs=64k count=32 2>/dev/null; done"
-_LOOPS = f"{f'({BUSY}) & ' * 4} sleep 1000000"
+_HEALTHY = sick.healthy(20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +34,18 @@ class Ward:
     """A host without other containers than those that a test starts."""
 
     guest: Guest
+    client: Engine
 
     def start(self, name: str, options: str, script: str) -> str:
         """Start a container; the path of its cgroup."""
-        network = "" if "--network" in options else "--network none"
-        identity = self.guest.run(
-            f"docker run -d --name {name} {network} {options} lab:1 sh -c {shlex.quote(script)}"
-        )
+        network = [] if "--network" in options else ["--network", "none"]
+        words = ["--name", name, *engine.CHEAP, *network, *options.split()]
+        identity = self.client.call("run", "-d", *words, "lab:1", "sh", "-c", script)
         return f"/system.slice/docker-{identity}.scope"
 
     def remove(self, *names: str) -> None:
         """Remove containers."""
-        self.guest.run(f"docker rm -f {' '.join(names)}")
+        self.client.call("rm", "-f", *names)
 
     def doctor(self, interval: float = 5, flags: str = "") -> dict[str, Any]:
         """What the command finds."""
@@ -80,7 +61,7 @@ def about(document: Mapping[str, Any], cgroup: str) -> dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def ward(guests: Guests) -> Ward:
+def ward(guests: Guests) -> Iterator[Ward]:
     """A host with cgroup v2 and swap, on which nothing runs."""
     guest = guests.get("v2")
     guest.run(f'( {_EMPTY} ) >/dev/null 2>&1; [ -z "$(docker ps -q)$(podman ps -q)" ]')
@@ -89,7 +70,8 @@ def ward(guests: Guests) -> Ward:
         "dd if=/dev/zero of=/swap bs=1M count=192 2>/dev/null; chmod 600 /swap; "
         "mkswap /swap >/dev/null; swapon /swap"
     )
-    return Ward(guest)
+    with engine.docker(guest) as client:
+        yield Ward(guest, client)
 
 
 @pytest.mark.guest("v2")
@@ -107,9 +89,7 @@ def test_healthy_host(ward: Ward) -> None:
     """Of containers that stay below their limits, and of those without any, nothing is said."""
     ward.start("quiet", "", "sleep 1000000")
     ward.start("light", "--cpus 1 --memory 64m --pids-limit 50", _HEALTHY)
-    ward.start(
-        "resting", "--memory 32m --memory-swap 96m --shm-size 64m", _filled(20, "sleep 9999")
-    )
+    ward.start("resting", "--memory 32m --memory-swap 96m --shm-size 64m", sick.filled(20))
     light = f"sh -c {shlex.quote(_HEALTHY)}"
     ward.guest.run(f"podman run -d --network none --name other --memory 64m lab:1 {light}")
     time.sleep(3)
@@ -138,25 +118,31 @@ class Seen:
 @pytest.fixture(scope="module")
 def seen(ward: Ward) -> Seen:
     """Containers that are sick each by itself, and one that is not."""
-    sick = {
-        "throttled": ("--cpus 0.05", BUSY),
-        "bursts": ("--cpus 0.05", _BURSTS),
+    patients = {
+        "throttled": ("--cpus 0.05", sick.BUSY),
+        "bursts": ("--cpus 0.05", sick.bursts(1_200, 1.5)),
         "full": (
             "--memory 32m --memory-swap 32m --shm-size 64m",
-            _filled(30, "sleep 1000000"),
+            sick.filled(30),
         ),
         "killed": ("--memory 16m --memory-swap 16m", EATS.replace("sleep 10", "sleep 1")),
-        "forks": ("--pids-limit 12", _FORKS),
+        "forks": ("--pids-limit 12", sick.FORKS),
         "shares": ("--network host --pid host --ipc host --uts host", _HEALTHY),
-        "swaps": ("--memory 32m --memory-swap 160m --shm-size 96m", _filled(64, _READ_FULL)),
-        "high": ("--memory 128m --memory-swap 128m --shm-size 96m", _filled(24, _ADD_MORE)),
+        "swaps": (
+            "--memory 32m --memory-swap 160m --shm-size 96m",
+            sick.filled(64, sick.reads("/dev/shm/full", "1M")),
+        ),
+        "high": (
+            "--memory 128m --memory-swap 128m --shm-size 96m",
+            sick.filled(24, sick.writes("/dev/shm/more", "64k", 32)),
+        ),
         "healthy": ("--cpus 1 --memory 64m --pids-limit 50", _HEALTHY),
     }
-    paths = {name: ward.start(name, *what) for name, what in sick.items()}
+    paths = {name: ward.start(name, *what) for name, what in patients.items()}
     ward.guest.run(f"echo 16M >/sys/fs/cgroup{paths['high']}/memory.high")
     time.sleep(5)
     document = ward.doctor(8)
-    ward.remove(*sick)
+    ward.remove(*patients)
     return Seen(paths, document)
 
 
@@ -253,8 +239,8 @@ def test_healthy(seen: Seen) -> None:
 @pytest.mark.last(of_all=True)
 def test_starved(ward: Ward) -> None:
     """Few shares beside a neighbour with many, on a busy node, are told with both weights."""
-    poor = ward.start("poor", "--cpu-shares 2", BUSY)
-    ward.start("hog", "--cpu-shares 8192", _LOOPS)
+    poor = ward.start("poor", "--cpu-shares 2", sick.BUSY)
+    ward.start("hog", "--cpu-shares 8192", sick.loops(4))
     time.sleep(2)
     document = ward.doctor()
     ward.remove("poor", "hog")
@@ -263,38 +249,41 @@ def test_starved(ward: Ward) -> None:
     assert "weight of 1 against 313 of hog" in one["cause"]
 
 
-@pytest.mark.guest("v2")
-@pytest.mark.last(of_all=True)
-def test_page_cache_that_does_not_fit(ward: Ward) -> None:
-    """Reading the same again and again at a limit is told, and the stalls that come of it."""
+@pytest.fixture(scope="module")
+def disks(ward: Ward) -> Seen:
+    """Containers that disks hold up, each for a reason of its own."""
     ward.guest.run("dd if=/dev/urandom of=/data/big bs=1M count=64 oflag=direct 2>/dev/null")
-    path = ward.start(
-        "reads",
-        "--memory 24m --memory-swap 24m -v /data:/data",
-        "while :; do cat /data/big >/dev/null; done",
-    )
+    patients = {
+        "reads": (
+            "--memory 24m --memory-swap 24m -v /data:/data",
+            sick.reads("/data/big", "1M"),
+        ),
+        "slow": (
+            "-v /data:/data --device-write-bps /dev/vdb:1mb",
+            sick.writes("/data/slow", "256k", 8, "oflag=direct"),
+        ),
+    }
+    paths = {name: ward.start(name, *what) for name, what in patients.items()}
     time.sleep(3)
     document = ward.doctor()
-    ward.remove("reads")
-    found = about(document, path)
-    one = found["page_cache_thrash"]
+    ward.remove(*patients)
+    return Seen(paths, document)
+
+
+@pytest.mark.guest("v2")
+@pytest.mark.last(of_all=True)
+def test_page_cache_that_does_not_fit(disks: Seen) -> None:
+    """Reading the same again and again at a limit is told, and the stalls that come of it."""
+    one = disks.of("reads")["page_cache_thrash"]
     assert one["numbers"]["refault_bytes_per_second"] > MIB
     assert (one["limit"]["file"], one["limit"]["value"]) == ("memory.max", str(24 * MIB))
 
 
 @pytest.mark.guest("v2")
 @pytest.mark.last(of_all=True)
-def test_slow_disk_by_its_own_limit(ward: Ward) -> None:
+def test_slow_disk_by_its_own_limit(disks: Seen) -> None:
     """A container that stands still for I/O at its own limit is told so."""
-    path = ward.start(
-        "slow",
-        "-v /data:/data --device-write-bps /dev/vdb:1mb",
-        "while :; do dd if=/dev/zero of=/data/slow bs=256k count=8 oflag=direct; done 2>/dev/null",
-    )
-    time.sleep(3)
-    document = ward.doctor()
-    ward.remove("slow")
-    one = about(document, path)["io_stalled"]
+    one = disks.of("slow")["io_stalled"]
     assert "its limit of 1Mi write a second is reached" in one["cause"]
     assert one["limit"]["file"] == "io.max"
     assert one["limit"]["value"].endswith(f"wbps={MIB}")
@@ -308,12 +297,12 @@ def test_slow_disk_by_a_neighbour(ward: Ward) -> None:
     path = ward.start(
         "waits",
         "-v /data:/data",
-        "while :; do dd if=/data/small of=/dev/null bs=4k iflag=direct; done 2>/dev/null",
+        sick.reads("/data/small", "4k", "iflag=direct"),
     )
     ward.start(
         "moves",
         "-v /data:/data",
-        "while :; do dd if=/dev/zero of=/data/large bs=1M count=16 oflag=direct; done 2>/dev/null",
+        sick.writes("/data/large", "1M", 16, "oflag=direct"),
     )
     ward.guest.slow_down("scratch", 2 * MIB)
     try:
@@ -341,10 +330,10 @@ def node(guests: Guests) -> Guest:
     )
     count = len(running("mixed"))
     guest.run(
-        f"for _ in $(seq 200); do "
+        f"for _ in $(seq 40); do sleep 5; "
         f"[ $(crictl ps -q --label io.kubernetes.pod.name=mixed-lab | wc -l) = {count} ] "
-        f"&& exit; sleep 1; done; crictl ps -a; exit 1",
-        timeout=300,
+        f"&& exit; done; crictl ps -a; exit 1",
+        timeout=400,
     )
     return guest
 

@@ -86,12 +86,14 @@ class Host:
     Attributes:
         version: "v1" or "v2".
         quadratic: its runtime makes cpu.weight as runc does since 1.3.2.
+        driver: "systemd" or "cgroupfs".
         read: a cgroup file of the container, by name, or /proc/PID/… of its first process; None
             where there is none.
     """
 
     version: str
     quadratic: bool
+    driver: str
     read: Callable[[str], str | None]
 
 
@@ -101,6 +103,9 @@ def _chosen(lines: Sequence[Line], host: Host) -> Iterator[Line]:
     for line in lines:
         if line.when in (convert.LINEAR_BY, convert.QUADRATIC_BY):
             if (line.when == convert.QUADRATIC_BY) == host.quadratic:
+                yield line
+        elif line.when == convert.CGROUPFS:
+            if host.driver == "cgroupfs":
                 yield line
         elif not line.when:
             yield line

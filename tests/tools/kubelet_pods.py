@@ -117,7 +117,7 @@ def compare(
     said = explain(pod, Node(memory))
     compared, wrong = 0, []
     for group, path in _places(said, paths):
-        host = Host(version="v2", quadratic=False, read=partial(read, path))
+        host = Host(version="v2", quadratic=False, driver="systemd", read=partial(read, path))
         settings = [
             one
             for one in group.settings

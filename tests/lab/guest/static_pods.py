@@ -17,7 +17,7 @@ from pathlib import Path
 _MANIFESTS = Path("/etc/kubernetes/manifests")
 _ROOT = Path("/sys/fs/cgroup")
 _PODS = _ROOT / "kubepods.slice"
-_PATIENCE_SECONDS = 240
+_PATIENCE_SECONDS = 400
 
 
 def _write(manifests: dict[str, str]) -> list[Path]:
@@ -32,9 +32,9 @@ def _write(manifests: dict[str, str]) -> list[Path]:
 
 def _containers(pods: dict[str, list[str]]) -> dict[str, dict[str, dict[str, str]]]:
     """The running containers of each pod, by name, with their labels and IDs."""
-    done = subprocess.run(
-        ["crictl", "ps", "-o", "json"], capture_output=True, text=True, check=True
-    )
+    # A runtime that starts many does not answer within the two seconds that crictl waits.
+    command = ["crictl", "--timeout", "60s", "ps", "-o", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, dict[str, dict[str, str]]] = {name: {} for name in pods}
     for each in json.loads(done.stdout)["containers"]:
         labels = each["labels"]
@@ -45,20 +45,29 @@ def _containers(pods: dict[str, list[str]]) -> dict[str, dict[str, dict[str, str
     return found
 
 
-def _wait(pods: dict[str, list[str]]) -> dict[str, dict[str, dict[str, str]]]:
+def _scopes() -> dict[str, Path]:
+    """Cgroups of containers and sandboxes, by name."""
+    return {path.name: path for path in _PODS.rglob("cri-containerd-*.scope")}
+
+
+def _wait(pods: dict[str, list[str]], before: int) -> dict[str, dict[str, dict[str, str]]]:
+    """Wait until all run. Asking takes the CPU that they want, so it is done when they may."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
+    needed = before + sum(1 + len(wanted) for wanted in pods.values())  # each has a sandbox
     while True:
-        found = _containers(pods)
-        lacking = {
-            name: sorted(set(wanted) - found[name].keys())
-            for name, wanted in pods.items()
-            if not set(wanted) <= found[name].keys()
-        }
-        if not lacking:
-            return found
+        lacking: object = f"{needed - len(_scopes())} cgroups"
+        if len(_scopes()) >= needed:
+            found = _containers(pods)
+            lacking = {
+                name: sorted(set(wanted) - found[name].keys())
+                for name, wanted in pods.items()
+                if not set(wanted) <= found[name].keys()
+            }
+            if not lacking:
+                return found
         if time.monotonic() > deadline:
             raise TimeoutError(f"these do not run: {lacking}")
-        time.sleep(1)
+        time.sleep(4)
 
 
 def _read(directory: Path, files: list[str]) -> dict[str, str]:
@@ -78,10 +87,11 @@ def _read(directory: Path, files: list[str]) -> dict[str, str]:
 def main() -> None:
     """Start, read, remove."""
     wanted = json.load(sys.stdin)
+    before = len(_scopes())
     written = _write(wanted["manifests"])
     try:
-        pods = _wait(wanted["running"])
-        scopes = {path.name: path for path in _PODS.rglob("cri-containerd-*.scope")}
+        pods = _wait(wanted["running"], before)
+        scopes = _scopes()
         paths: dict[str, dict[str, str]] = {}
         uids = {}
         kept = {"/kubepods.slice": _read(_PODS, wanted["files"])}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cgexporter.resources.docker import explain, number_list, size, slice_path
+from cgexporter.resources.docker import ONE_IS_REFUSED, explain, number_list, size, slice_path
 from cgexporter.resources.docker_options import read_command
 from cgexporter.resources.settings import ExplainError, Explanation
 from tests.tools.enforced import Host, differences, reader
@@ -51,7 +51,12 @@ def test_captured_containers_of_v2(fixtures: Path, name: str, options: str) -> N
     assert all(word in row[1] for word in options.split())
     explanation = said(options)
     place = row[2].lstrip("/")
-    host = Host(version="v2", quadratic=False, read=reader([tree / "sys/fs/cgroup" / place]))
+    host = Host(
+        version="v2",
+        quadratic=False,
+        driver="systemd",
+        read=reader([tree / "sys/fs/cgroup" / place]),
+    )
     compared, wrong = differences(explanation.groups[0].settings, host)
     assert not wrong
     assert compared or name == "d-host"
@@ -79,6 +84,22 @@ def test_both_weights() -> None:
         ("100", "runc >= 1.3.2, crun >= 1.23"),
         ("39", "runc < 1.3.2, crun < 1.23"),
     ]
+
+
+@pytest.mark.parametrize("limit", ["-1", "0"])
+def test_no_limit_of_tasks(limit: str) -> None:
+    """Docker drops it, so that with the systemd driver systemd's default acts."""
+    (one,) = said(f"--pids-limit {limit}").groups[0].settings
+    assert [(line.value, line.when) for line in one.v2] == [("max", "driver cgroupfs")]
+    assert "DefaultTasksMax" in one.note
+
+
+def test_a_rate_that_kernels_refuse() -> None:
+    """A rate of 1 is refused by some kernels on v2, which is said; 2 is not."""
+    for rate, refused in (("1", True), ("1b", True), ("2", False)):
+        name = "device-read-bps" if rate.endswith("b") else "device-write-iops"
+        (one,) = said(f"--{name} /dev/vdb:{rate}").groups[0].settings
+        assert (ONE_IS_REFUSED in one.note) is refused
 
 
 def test_one_line_for_each_device() -> None:
