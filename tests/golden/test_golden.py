@@ -25,8 +25,11 @@ def compare(request: pytest.FixtureRequest, name: str, content: str) -> None:
 def test_golden(tree: str, fixtures: Path, request: pytest.FixtureRequest) -> None:
     """What a captured host shows does not change unnoticed, in any way out."""
     root = fixtures / tree
-    settings = Settings(cgroupfs=str(root / "sys/fs/cgroup"), procfs=str(root / "proc"))
-    exporter = Exporter(settings)
+    exporter = Exporter(
+        Settings(
+            cgroupfs=str(root / "sys/fs/cgroup"), procfs=str(root / "proc"), sweep_through=True
+        )
+    )
     view = exporter.look()
     page = exporter.render(view, Format.TEXT)
     data = json.loads(document(view))

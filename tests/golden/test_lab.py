@@ -33,7 +33,12 @@ def test_golden(name: str, request: pytest.FixtureRequest) -> None:
     compare(request, f"lab/{name}.json", said.stdout)
     with _file(name).open("rb") as file, replayed(read(file)) as host:
         exporter = Exporter(
-            Settings(cgroupfs=host.cgroupfs, procfs=host.procfs, resolver=host.resolver)
+            Settings(
+                cgroupfs=host.cgroupfs,
+                procfs=host.procfs,
+                resolver=host.resolver,
+                sweep_through=True,
+            )
         )
         page = exporter.render(exporter.name(exporter.look()), Format.TEXT)
         exporter.close()

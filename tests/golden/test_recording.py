@@ -29,7 +29,12 @@ def test_recording_shows_what_the_host_showed(tree: str, fixtures: Path) -> None
     assert len(first.getvalue()) < 100_000
     with replayed(again) as host:
         exporter = Exporter(
-            Settings(cgroupfs=host.cgroupfs, procfs=host.procfs, resolver=host.resolver)
+            Settings(
+                cgroupfs=host.cgroupfs,
+                procfs=host.procfs,
+                resolver=host.resolver,
+                sweep_through=True,
+            )
         )
         view = exporter.name(exporter.look())
         page = exporter.render(view, Format.TEXT)
