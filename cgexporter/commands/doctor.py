@@ -15,6 +15,7 @@ from cgexporter.flags import Parser, add_host, add_logs, duration
 from cgexporter.logs import configure
 from cgexporter.metrics import DEFAULT_COLLECTORS
 
+COLLECTORS = DEFAULT_COLLECTORS | {"io_limits", "memory_swap"}
 FOUND = 3  # exit status
 _EXIT = f"""\
 exit status:
@@ -68,7 +69,7 @@ def run(flags: argparse.Namespace, grammar: Parser) -> int:
     configure(flags.log_level, flags.log_format)
     settings = Settings(
         max_open_files=0,
-        collectors=DEFAULT_COLLECTORS | {"io_limits"},
+        collectors=COLLECTORS,
         identity=name_flags.identity(flags),
         sweep_through=True,
     )

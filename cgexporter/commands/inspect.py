@@ -60,7 +60,7 @@ def run(flags: argparse.Namespace, grammar: Parser) -> int:
     from cgexporter.local.inspection import NotOneError, found, inspect
 
     settings = Settings(
-        collectors=DEFAULT_COLLECTORS | {"pids_peak", "cgroup"},
+        collectors=DEFAULT_COLLECTORS | {"pids_peak", "memory_swap", "cgroup"},
         identity=name_flags.identity(flags),
         sweep_through=True,
     )

@@ -2,12 +2,15 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
 
+from cgexporter import findings
 from cgexporter.cli import main
-from cgexporter.commands.doctor import grammar
+from cgexporter.commands.doctor import COLLECTORS, grammar
+from cgexporter.metrics import METRICS
 
 
 def _where(fixtures: Path, tree: str) -> list[str]:
@@ -38,6 +41,18 @@ def test_silence(fixtures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["doctor", "--interval=0.1", "--fail-on=note"]
     assert main([*words, *_where(fixtures, "hybrid-6.18-docker-cgroupfs")]) == 0
     assert capsys.readouterr().out.startswith("Nothing found; looked at 1 container for ")
+
+
+def test_whatever_findings_look_at_is_read() -> None:
+    """A field whose collector is off would keep a finding silent for ever."""
+    sources = "".join(file.read_text() for file in Path(findings.__path__[0]).glob("*.py"))
+    looked_at = {
+        f"{section}.{name}"
+        for section, name in re.findall(r"\.(?:number|grown)\(\"(\w+)\", \"(\w+)\"", sources)
+    }
+    off = {row.field: row.collector for row in METRICS if row.collector not in COLLECTORS}
+    assert {"memory.swap_current_bytes", "pressure.io_stalled_seconds"} <= looked_at
+    assert not looked_at & off.keys()
 
 
 @pytest.mark.parametrize(("harm", "status"), [("note", 3), ("critical", 0)])
