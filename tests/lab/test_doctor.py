@@ -19,12 +19,13 @@ from tests.tools import sick
 from tests.tools.kubelet_pods import manifest, running
 
 _KUBELET = "--identity.kubelet http://127.0.0.1:10255"
-# All that the saved state runs, which is sick on purpose.
+# All that the saved state runs, which is sick on purpose. Its loads are stopped, deaf to SIGTERM.
 _EMPTY = """
 docker rm -f $(docker ps -aq)
-podman pod rm -fa; podman rm -fat 0
+podman pod rm -fat 0; podman rm -fat 0
 runuser -l lab -c 'XDG_RUNTIME_DIR=/run/user/1000 podman rm -fat 0'
 for name in c-fs c-sd; do ctr tasks rm -f $name; ctr containers rm $name; done
+systemctl kill -s KILL lab-limited lab-high
 systemctl stop lab-limited lab-high
 """
 _HEALTHY = sick.healthy(20)
@@ -43,6 +44,14 @@ class Ward:
         words = ["--name", name, *engine.CHEAP, *network, *options.split()]
         identity = self.client.call("run", "-d", *words, "lab:1", "sh", "-c", script)
         return f"/system.slice/docker-{identity}.scope"
+
+    def swapped(self, path: str, size: int) -> None:
+        """Wait until so many bytes of a container are on disk."""
+        self.guest.run(
+            f"cd /sys/fs/cgroup{path}; for _ in $(seq 120); do "
+            f"[ $(cat memory.swap.current) -gt {size} ] && exit; sleep 0.5; "
+            "done; grep . memory.*; exit 1"
+        )
 
     def remove(self, *names: str) -> None:
         """Remove containers."""
@@ -121,7 +130,7 @@ def seen(ward: Ward) -> Seen:
     """Containers that are sick each by itself, and one that is not."""
     patients = {
         "throttled": ("--cpus 0.05", sick.BUSY),
-        "bursts": ("--cpus 0.05", sick.bursts(1_200, 1.5)),
+        "bursts": ("", sick.bursts(600, 4)),
         "full": (
             "--memory 32m --memory-swap 32m --shm-size 64m",
             sick.filled(30),
@@ -140,8 +149,10 @@ def seen(ward: Ward) -> Seen:
         "healthy": ("--cpus 1 --memory 64m --pids-limit 50", _HEALTHY),
     }
     paths = {name: ward.start(name, *what) for name, what in patients.items()}
+    # Afterwards: with so little CPU even the start of its processes would take long.
+    ward.client.call("update", "--cpus", "0.05", "bursts")
     ward.guest.run(f"echo 16M >/sys/fs/cgroup{paths['high']}/memory.high")
-    time.sleep(5)
+    ward.swapped(paths["swaps"], 24 * MIB)
     document = ward.doctor(8)
     ward.remove(*patients)
     return Seen(paths, document)
