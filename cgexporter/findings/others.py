@@ -205,7 +205,8 @@ def _differing(
     if declared.cpu_limit_cores and cpu and cpu.limit_cores and cpu.period_seconds:
         period = round(cpu.period_seconds * 1e6)
         quota = convert.milli_to_quota(math.ceil(declared.cpu_limit_cores * 1000), period)
-        if cpu.limit_cores == math.inf or abs(cpu.limit_cores * period - quota) >= 1:
+        right_quotas = (quota, convert.quota_by_systemd(quota, period))
+        if all(abs(cpu.limit_cores * period - one) >= 1 for one in right_quotas):
             is_so = "none" if cpu.limit_cores == math.inf else cores(cpu.limit_cores)
             said = cores(declared.cpu_limit_cores)
             yield "CPU limit", window.limit(case.now, "cpu"), said, is_so

@@ -17,10 +17,17 @@ PERIOD_USEC = 100_000
 MIN_QUOTA_USEC = 1000
 NANO = 10**9
 
+_SYSTEMD_STEP_USEC = 10_000
 # Who converts shares how, for people.
 LINEAR_BY = "runc < 1.3.2, crun < 1.23"
 QUADRATIC_BY = "runc >= 1.3.2, crun >= 1.23"
 CGROUPFS = "driver cgroupfs"
+# Who writes quotas in steps of 10 ms a second, as systemd keeps them: opencontainers/cgroups since
+# 0.0.2 ("systemd: Write rounded CPU quota to cgroupfs").
+ROUNDED_BY = "driver systemd, runc >= 1.3.2"
+EXACT_BY = "driver cgroupfs, runc < 1.3.2 or crun"
+KUBELET_ROUNDED_BY = "driver systemd, Kubernetes >= 1.35"
+KUBELET_EXACT_BY = "driver cgroupfs or Kubernetes < 1.35"
 
 
 def weight_linear(shares: int) -> int:
@@ -81,6 +88,14 @@ def milli_to_quota(millicores: int, period_usec: int = PERIOD_USEC) -> int:
     if not millicores:
         return 0
     return max(millicores * period_usec // 1000, MIN_QUOTA_USEC)
+
+
+def quota_by_systemd(quota_usec: int, period_usec: int = PERIOD_USEC) -> int:
+    """A quota as the systemd driver rounds it: up to the next 10 ms a second (addCPUQuota)."""
+    per_second = quota_usec * 1_000_000 // period_usec
+    if per_second % _SYSTEMD_STEP_USEC == 0:
+        return quota_usec
+    return -(-per_second // _SYSTEMD_STEP_USEC) * _SYSTEMD_STEP_USEC * period_usec // 1_000_000
 
 
 def nano_to_quota(nanocores: int) -> int:

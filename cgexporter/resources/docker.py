@@ -137,12 +137,8 @@ def _cpu(options: Options) -> Iterator[Setting]:
             for name in ("cpus", "cpu-period", "cpu-quota")
             if (text := options.last(name)) is not None
         ]
-        limit = "max" if quota is None or quota < 0 else str(quota)
-        v1 = [Line("cpu.cfs_period_us", str(period))] if period else []
-        v1 += [Line("cpu.cfs_quota_us", str(quota))] if quota else []
-        yield Setting(
-            " ".join(asked), [Line("cpu.max", f"{limit} {period or convert.PERIOD_USEC}")], v1
-        )
+        v2, v1 = quota_lines(quota, period)
+        yield Setting(" ".join(asked), v2, v1)
     yield from shares_setting(options)
     runtime, rt_period = _number(options, "cpu-rt-runtime"), _number(options, "cpu-rt-period")
     if runtime and rt_period and runtime > rt_period:
@@ -168,6 +164,32 @@ def shares_setting(options: Options) -> Iterator[Setting]:
             "which is what the kernel takes"
         )
     yield Setting(f"--cpu-shares {shares}", weight_lines(shares), [Line("cpu.shares", str(shares))])
+
+
+def quota_lines(
+    quota: int | None, period: int | None, *, kubelet: bool = False
+) -> tuple[list[Line], list[Line]]:
+    """The files of v2 and v1 that hold a quota, by driver and version where they matter.
+
+    Args:
+        quota: microseconds; -1 is none, None is not asked for.
+        period: microseconds; None is not asked for.
+        kubelet: it is the kubelet who writes them, not a runtime.
+    """
+    usual = period or convert.PERIOD_USEC
+    quotas: list[tuple[int | None, str]] = [(quota, "")]
+    if quota and quota > 0 and (rounded := convert.quota_by_systemd(quota, usual)) != quota:
+        by = (convert.ROUNDED_BY, convert.EXACT_BY)
+        if kubelet:
+            by = (convert.KUBELET_ROUNDED_BY, convert.KUBELET_EXACT_BY)
+        quotas = [(rounded, by[0]), (quota, by[1])]
+    v2 = [
+        Line("cpu.max", f"{'max' if value is None or value < 0 else value} {usual}", when)
+        for value, when in quotas
+    ]
+    v1 = [Line("cpu.cfs_period_us", str(period))] if period else []
+    v1 += [Line("cpu.cfs_quota_us", str(value), when) for value, when in quotas if value]
+    return v2, v1
 
 
 def weight_lines(shares: int) -> list[Line]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from cgexporter.resources import convert
-from cgexporter.resources.docker import weight_lines
+from cgexporter.resources.docker import quota_lines, weight_lines
 from cgexporter.resources.manifest import HUGE, Amounts, Container, Pod, Role, total
 from cgexporter.resources.qos import Qos, oom_score, qos
 from cgexporter.resources.quantity import bytes_text, cores_text, exact, milli, whole
@@ -204,16 +204,15 @@ def _shares(asked: str, shares: int, *, kubelet: bool) -> Setting:
     return Setting(asked, lines, [Line("cpu.shares", str(shares))], note)
 
 
-def _quota(asked: str, millicores: int) -> Setting:
+def _quota(asked: str, millicores: int, *, kubelet: bool) -> Setting:
     if not millicores:
         return Setting(asked, *_NO_QUOTA)
-    quota, period = convert.milli_to_quota(millicores), convert.PERIOD_USEC
-    return Setting(
-        asked,
-        [Line("cpu.max", f"{quota} {period}")],
-        [Line("cpu.cfs_period_us", str(period)), Line("cpu.cfs_quota_us", str(quota))],
-        "never less than 1 ms a period" if millicores < 10 else "",
-    )
+    quota = convert.milli_to_quota(millicores)
+    v2, v1 = quota_lines(quota, convert.PERIOD_USEC, kubelet=kubelet)
+    notes = ["never less than 1 ms a period"] if millicores < 10 else []
+    if len(v2) > 1:
+        notes.append("systemd keeps whole hundredths of a CPU")
+    return Setting(asked, v2, v1, "; ".join(notes))
 
 
 def _memory(asked: str, limit: int) -> Setting:
@@ -230,13 +229,13 @@ def _pod_settings(pod: Pod, kind: Qos, limits: _Limits) -> Iterator[Setting]:
     requests, _ = with_overhead(pod)
     asked = f"CPU request of the pod: {_cores(requests)}"
     yield _shares(asked, convert.milli_to_shares(limits.request), kubelet=True)
-    for name, value, make in (("cpu", limits.cpu, _quota), ("memory", limits.memory, _memory)):
+    for name, value in (("cpu", limits.cpu), ("memory", limits.memory)):
         shown = "CPU" if name == "cpu" else name
+        asked = f"no {shown} limit of the pod{_lacking(pod, kind, name)}"
         if value:
             amount = cores_text(value) if name == "cpu" else bytes_text(value)
-            yield make(f"{shown} limit of the pod: {amount}", value)
-        else:
-            yield make(f"no {shown} limit of the pod{_lacking(pod, kind, name)}", 0)
+            asked = f"{shown} limit of the pod: {amount}"
+        yield _quota(asked, value, kubelet=True) if name == "cpu" else _memory(asked, value)
     yield from _huge_settings(limits.huge, "hugepages of the pod")
 
 
@@ -284,7 +283,8 @@ def _container_settings(pod: Pod, one: Container, node: Node) -> Iterator[Settin
     else:
         asked = "no requests.cpu"
     yield _shares(asked, convert.milli_to_shares(limits.request), kubelet=False)
-    yield _quota(_asked("cpu", one, cores_text(limits.cpu) if limits.cpu else ""), limits.cpu)
+    asked = _asked("cpu", one, cores_text(limits.cpu) if limits.cpu else "")
+    yield _quota(asked, limits.cpu, kubelet=False)
     yield from _memory_settings(one, limits)
     yield from _huge_settings(
         limits.huge, "hugepages", "CRI-O; containerd with disable_hugetlb_controller = false"

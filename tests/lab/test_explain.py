@@ -54,7 +54,7 @@ def _files(settings: Sequence[Setting]) -> set[str]:
 def _certain(settings: Sequence[Setting]) -> set[str]:
     """Files that are there whatever the I/O scheduler is."""
     lines = [line for one in settings for line in one.v2]
-    return {line.file for line in lines if line.when in ("", convert.LINEAR_BY)}
+    return {line.file for line in lines if line.when in ("", convert.LINEAR_BY, convert.EXACT_BY)}
 
 
 # -- Docker ----------------------------------------------------------------------------------
@@ -234,7 +234,9 @@ sed -i 's/"--v=2"/"--v=0" "--housekeeping-interval=60s"/' /run/systemd/transient
 {IDLE}
 systemctl stop user@1000 serial-getty@ttyS0
 systemctl daemon-reload
-systemctl restart containerd kubelet
+systemctl restart containerd
+for _ in $(seq 60); do crictl version >/dev/null 2>&1 && break; sleep 1; done
+systemctl restart kubelet
 """
 
 

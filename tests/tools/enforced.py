@@ -5,7 +5,7 @@ Plain functions, so that a guest of the lab can run them too; nothing of pytest 
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,18 +97,26 @@ class Host:
     read: Callable[[str], str | None]
 
 
+# Of each condition whether it holds on a host; kubelets here are 1.35 or later.
+_HOLDS: Mapping[str, Callable[[Host], bool]] = {
+    "": lambda _: True,
+    convert.CGROUPFS: lambda host: host.driver == "cgroupfs",
+    convert.LINEAR_BY: lambda host: not host.quadratic,
+    convert.QUADRATIC_BY: lambda host: host.quadratic,
+    convert.ROUNDED_BY: lambda host: host.quadratic and host.driver == "systemd",
+    convert.EXACT_BY: lambda host: not host.quadratic or host.driver == "cgroupfs",
+    convert.KUBELET_ROUNDED_BY: lambda host: host.driver == "systemd",
+    convert.KUBELET_EXACT_BY: lambda host: host.driver == "cgroupfs",
+}
+
+
 def _chosen(lines: Sequence[Line], host: Host) -> Iterator[Line]:
     """The lines that hold on this host; where I/O schedulers differ, the first file there is."""
     scheduled = False
     for line in lines:
-        if line.when in (convert.LINEAR_BY, convert.QUADRATIC_BY):
-            if (line.when == convert.QUADRATIC_BY) == host.quadratic:
+        if holds := _HOLDS.get(line.when):
+            if holds(host):
                 yield line
-        elif line.when == convert.CGROUPFS:
-            if host.driver == "cgroupfs":
-                yield line
-        elif not line.when:
-            yield line
         elif not scheduled and host.read(line.file) is not None:
             scheduled = True
             yield line

@@ -329,6 +329,14 @@ def test_what_the_manifest_says(mode: Mode, cpu: Cpu, memory: float, kinds: list
     assert {f.kind for f in findings} <= {"not_as_declared"}
 
 
+@pytest.mark.parametrize(("quota", "right"), [(12_300, True), (13_000, True), (14_000, False)])
+def test_quota_that_systemd_rounds(quota: int, right: bool) -> None:
+    """A limit of 123m is enforced as it is, or in whole hundredths of a CPU."""
+    made = {ONE: {"cpu": _cpu(limit_cores=quota / 100_000)}}
+    findings = found(made, made, {ONE: _told("c", cpu_limit_cores=0.123)})
+    assert [f.kind for f in findings] == ([] if right else ["not_as_declared"])
+
+
 def test_class_that_one_container_lowers() -> None:
     """The container that keeps a pod from Guaranteed is named, where another asks for it."""
     same = {"cpu_request_cores": 1.0, "cpu_limit_cores": 1.0}

@@ -68,6 +68,29 @@ def test_quota_of_a_limit(millicores: int, quota: int) -> None:
     assert convert.milli_to_quota(millicores) == quota
 
 
+@pytest.mark.parametrize(
+    ("quota", "period", "rounded"),
+    [
+        (123_456, 100_000, 124_000),  # runc's issue 4622
+        (12_300, 100_000, 13_000),  # a kubelet 1.35 made this of a pod's 123m
+        (13_000, 100_000, 13_000),
+        (1_000, 100_000, 1_000),
+        (5_001, 10_000, 5_100),
+        (1_000, 1_000_000, 10_000),
+    ],
+)
+def test_quota_by_systemd(quota: int, period: int, rounded: int) -> None:
+    """In systemd quotas are hundredths of a CPU; its driver rounds up to them."""
+    assert convert.quota_by_systemd(quota, period) == rounded
+
+
+@given(st.integers(1_000, 10_000_000), st.integers(1_000, 1_000_000))
+def test_systemd_takes_nothing_away(quota: int, period: int) -> None:
+    """A rounded quota is no less than what was asked, and less than 10 ms a second more."""
+    rounded = convert.quota_by_systemd(quota, period)
+    assert quota <= rounded <= quota + period // 100
+
+
 @given(st.integers(10, 1000))
 def test_io_weights(weight: int) -> None:
     """A block I/O weight read back is the one that was set."""

@@ -127,6 +127,21 @@ def test_pod_as_a_whole_decides_its_class() -> None:
     assert files(group(explained, "the pod"), "v2")["memory.max"] == str(2**30)
 
 
+def test_quota_that_systemd_rounds() -> None:
+    """Of a limit that is no whole hundredth of a CPU, who rounds it is told."""
+    explained = explain(pod(a="{limits: {cpu: 123m}}"), Node())
+    for name, rounds in (("the pod", "Kubernetes >= 1.35"), ("container a", "runc >= 1.3.2")):
+        (setting,) = [
+            one
+            for one in group(explained, name).settings
+            if any(line.file == "cpu.max" for line in one.v2)
+        ]
+        rounded, exact = setting.v2
+        assert (rounded.value, exact.value) == ("13000 100000", "12300 100000")
+        assert rounds in rounded.when
+        assert {line.value for line in setting.v1} == {"100000", "13000", "12300"}
+
+
 def test_sums() -> None:
     """Sidecars add up with containers; of moments with init containers the greatest counts."""
     said = one(
