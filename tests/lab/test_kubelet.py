@@ -144,7 +144,7 @@ def test_recording_elsewhere(node: Guest, running: list[Running], tmp_path: Path
     assert here == shown_there(node, recording)
     seen = json.loads(here)["containers"]
     assert sorted((each["container_id"], each["pod_uid"]) for each in seen) == sorted(
-        (f"containerd://{each.id}", each.pod_uid) for each in running
+        (each.id, each.pod_uid) for each in running
     )
 
 
