@@ -8,6 +8,7 @@ kuberuntime_container_linux.go.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 from cgexporter.resources import convert
 from cgexporter.resources.docker import quota_lines, weight_lines
@@ -229,13 +230,14 @@ def _pod_settings(pod: Pod, kind: Qos, limits: _Limits) -> Iterator[Setting]:
     requests, _ = with_overhead(pod)
     asked = f"CPU request of the pod: {_cores(requests)}"
     yield _shares(asked, convert.milli_to_shares(limits.request), kubelet=True)
-    for name, value in (("cpu", limits.cpu), ("memory", limits.memory)):
+    quota = partial(_quota, kubelet=True)
+    for name, value, make in (("cpu", limits.cpu, quota), ("memory", limits.memory, _memory)):
         shown = "CPU" if name == "cpu" else name
-        asked = f"no {shown} limit of the pod{_lacking(pod, kind, name)}"
         if value:
             amount = cores_text(value) if name == "cpu" else bytes_text(value)
-            asked = f"{shown} limit of the pod: {amount}"
-        yield _quota(asked, value, kubelet=True) if name == "cpu" else _memory(asked, value)
+            yield make(f"{shown} limit of the pod: {amount}", value)
+        else:
+            yield make(f"no {shown} limit of the pod{_lacking(pod, kind, name)}", 0)
     yield from _huge_settings(limits.huge, "hugepages of the pod")
 
 
