@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cgexporter.exporter import Exporter, Settings
+from cgexporter.exporter import Settings
 from cgexporter.publish import Format
 from cgexporter.recording.archive import read
 from cgexporter.recording.host import replayed
-from tests.golden.test_golden import GOLDEN, compare
+from tests.golden.test_golden import GOLDEN, compare, swept
 from tests.lab.states import STATES
 
 _RECORDINGS = GOLDEN.parent / "data/lab"
@@ -32,13 +32,8 @@ def test_golden(name: str, request: pytest.FixtureRequest) -> None:
     )
     compare(request, f"lab/{name}.json", said.stdout)
     with _file(name).open("rb") as file, replayed(read(file)) as host:
-        exporter = Exporter(
-            Settings(
-                cgroupfs=host.cgroupfs,
-                procfs=host.procfs,
-                resolver=host.resolver,
-                sweep_through=True,
-            )
+        exporter = swept(
+            Settings(cgroupfs=host.cgroupfs, procfs=host.procfs, resolver=host.resolver)
         )
         page = exporter.render(exporter.name(exporter.look()), Format.TEXT)
         exporter.close()

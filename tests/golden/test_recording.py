@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cgexporter.exporter import Exporter, Settings
+from cgexporter.exporter import Settings
 from cgexporter.local.json import document
 from cgexporter.publish import Format
 from cgexporter.recording.archive import read, write
 from cgexporter.recording.host import replayed
 from cgexporter.recording.make import record
-from tests.golden.test_golden import GOLDEN, TREES
+from tests.golden.test_golden import GOLDEN, TREES, swept
 
 
 @pytest.mark.parametrize("tree", TREES)
@@ -28,13 +28,8 @@ def test_recording_shows_what_the_host_showed(tree: str, fixtures: Path) -> None
     assert first.getvalue() == second.getvalue()
     assert len(first.getvalue()) < 100_000
     with replayed(again) as host:
-        exporter = Exporter(
-            Settings(
-                cgroupfs=host.cgroupfs,
-                procfs=host.procfs,
-                resolver=host.resolver,
-                sweep_through=True,
-            )
+        exporter = swept(
+            Settings(cgroupfs=host.cgroupfs, procfs=host.procfs, resolver=host.resolver)
         )
         view = exporter.name(exporter.look())
         page = exporter.render(view, Format.TEXT)
