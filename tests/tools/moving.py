@@ -70,7 +70,8 @@ PATIENTS = {
         memory=95 * MIB,
         cache=1 * MIB,
         pressure={"memory": (0.8, 0.7), "io": (0.1, 0.06)},
-        oom_seconds=10,
+        # Often enough that any ten seconds of a scraping Prometheus have one within.
+        oom_seconds=4,
         read=12 * MIB,
         refaults=3000,
         resources={
