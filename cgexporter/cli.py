@@ -15,9 +15,9 @@ from cgexporter.commands.output import failed, printed
 from cgexporter.commands.reading import PROBLEMS, reading
 from cgexporter.correlate.identity import View
 from cgexporter.correlate.network import DEFAULT_EXCLUDE, NetworkSettings
-from cgexporter.document import ConfigError, printable
+from cgexporter.document import ConfigError, escaped
 from cgexporter.exporter import Exporter, Names, Settings
-from cgexporter.flags import EXIT, Parser, add_choice, add_host, add_logs, duration
+from cgexporter.flags import EXIT, Parser, add_choice, add_host, add_logs, interval
 from cgexporter.logs import configure
 from cgexporter.metric import Level
 from cgexporter.metrics import COLLECTORS, DEFAULT_COLLECTORS
@@ -96,7 +96,7 @@ def parser() -> Parser:
     once.add_argument(
         "--interval",
         metavar="TIME",
-        type=duration,
+        type=interval,
         help="with --once: scan twice, so far apart (such as 2s), and show what happened between, "
         "per second; of a recording its first and last scan",
     )
@@ -320,7 +320,7 @@ def _write(exporter: Exporter, flags: argparse.Namespace) -> int:
     try:
         textfile.run(exporter, flags.textfile, flags.textfile_interval)
     except OSError as exc:
-        return failed(f"cannot write {printable(flags.textfile)}: {exc.strerror or exc}")
+        return failed(f"cannot write {escaped(flags.textfile)}: {exc.strerror or exc}")
     finally:
         exporter.close()
     return 0

@@ -21,10 +21,10 @@ class ConfigError(Exception):
 
     def __init__(self, file: str, message: str, line: int | None = None) -> None:
         place = file if line is None else f"{file}:{line}"
-        super().__init__(f"{printable(place)}: {printable(message)}")
+        super().__init__(f"{escaped(place)}: {escaped(message)}")
 
 
-def printable(text: str) -> str:
+def escaped(text: str) -> str:
     """A text that cannot act on a terminal or a log: control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {printable(message)}; see {self.prog} --help\n")
 
 
-def duration(text: str) -> float:
+def interval(text: str) -> float:
     """Seconds of `2s`, `500ms`, `1m30s` or `2`; from 100 ms to an hour."""
     try:
         found = seconds(f"{text}s" if text[-1:].isdecimal() else text)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cgexporter import name_flags, web_flags
 from cgexporter.commands.output import failed, printed
 from cgexporter.config_file import overlay
-from cgexporter.document import ConfigError, printable
+from cgexporter.document import ConfigError, escaped
 from cgexporter.flags import Parser
 from cgexporter.web.live import load
 
@@ -66,7 +66,7 @@ def run(flags: argparse.Namespace, grammar: Parser) -> int:
     if problems:
         return 1
     files = [flags.config_file, *web] if flags.config_file else web
-    return printed("".join(f"{printable(file)}: ok\n" for file in files))
+    return printed("".join(f"{escaped(file)}: ok\n" for file in files))
 
 
 def _settings(
@@ -79,5 +79,5 @@ def _settings(
         problems.append(str(exc))
         return None
     if found := name_flags.problem(merged) or web_flags.problem(merged):
-        problems.append(f"{printable(file)}: {found}")
+        problems.append(f"{escaped(file)}: {found}")
     return merged

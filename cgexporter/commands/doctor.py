@@ -11,7 +11,7 @@ from cgexporter.commands.reading import PROBLEMS, reading
 from cgexporter.exporter import Settings
 from cgexporter.findings.examine import blind, examine
 from cgexporter.findings.model import Harm, Window
-from cgexporter.flags import Parser, add_host, add_logs, duration
+from cgexporter.flags import Parser, add_host, add_logs, interval
 from cgexporter.logs import configure
 from cgexporter.metrics import DEFAULT_COLLECTORS
 
@@ -40,7 +40,7 @@ def grammar() -> Parser:
     flags.add_argument(
         "--interval",
         metavar="TIME",
-        type=duration,
+        type=interval,
         default=5.0,
         help="how long to look, such as 30s (default: 5s); of a recording its first and last scan",
     )

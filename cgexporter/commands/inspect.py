@@ -6,7 +6,7 @@ from cgexporter import name_flags
 from cgexporter.commands.output import failed, printed
 from cgexporter.commands.reading import PROBLEMS, reading
 from cgexporter.exporter import Settings
-from cgexporter.flags import Parser, add_host, add_logs, duration
+from cgexporter.flags import Parser, add_host, add_logs, interval
 from cgexporter.logs import configure
 from cgexporter.metrics import DEFAULT_COLLECTORS
 
@@ -41,8 +41,8 @@ def grammar() -> Parser:
     flags.add_argument(
         "--interval",
         metavar="TIME",
-        type=duration,
-        default=duration("1s"),
+        type=interval,
+        default=interval("1s"),
         help="scan twice, so far apart, and show what happened between (default: 1s); of a "
         "recording its first and last scan",
     )

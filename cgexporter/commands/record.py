@@ -14,7 +14,7 @@ from cgexporter import name_flags
 from cgexporter.commands.output import failed
 from cgexporter.commands.reading import PROBLEMS
 from cgexporter.exporter import Settings
-from cgexporter.flags import EXIT, Parser, add_logs, add_paths, duration
+from cgexporter.flags import EXIT, Parser, add_logs, add_paths, interval
 from cgexporter.logs import configure
 from cgexporter.recording.archive import write
 from cgexporter.recording.make import record
@@ -51,8 +51,8 @@ def grammar() -> Parser:
     flags.add_argument(
         "--interval",
         metavar="TIME",
-        type=duration,
-        default=duration("2s"),
+        type=interval,
+        default=interval("2s"),
         help="time between two scans, such as 500ms, 2s or 1m (default: 2s)",
     )
     add_paths(flags)

@@ -8,7 +8,7 @@ from cgexporter.commands.output import failed
 from cgexporter.commands.reading import PROBLEMS, reading
 from cgexporter.correlate.identity import View
 from cgexporter.exporter import Settings
-from cgexporter.flags import EXIT, Parser, add_choice, add_host, add_logs, duration
+from cgexporter.flags import EXIT, Parser, add_choice, add_host, add_logs, interval
 from cgexporter.logs import configure
 
 # What the columns show.
@@ -29,8 +29,8 @@ def grammar() -> Parser:
     flags.add_argument(
         "--interval",
         metavar="TIME",
-        type=duration,
-        default=duration("2s"),
+        type=interval,
+        default=interval("2s"),
         help="time between two scans, such as 500ms, 2s or 1m (default: 2s); a recording is shown "
         "scan by scan",
     )

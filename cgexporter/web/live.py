@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cgexporter.document import ConfigError, printable, read
+from cgexporter.document import ConfigError, escaped, read
 from cgexporter.web.auth import Authenticator
 from cgexporter.web.config import WebConfig, parse
 from cgexporter.web.limits import Bucket
@@ -70,7 +70,7 @@ def _files(config: WebConfig) -> tuple[str, ...]:
 
 def _complete(path: str, content: bytes, config: WebConfig) -> Active:
     seen, demands = hashlib.sha256(content), hashlib.sha256()
-    warnings = [f"{printable(path)}: {remark}" for remark in config.remarks]
+    warnings = [f"{escaped(path)}: {remark}" for remark in config.remarks]
     context = None
     if config.tls is not None:
         from cgexporter.web.tls import context as make
@@ -85,7 +85,7 @@ def _complete(path: str, content: bytes, config: WebConfig) -> Active:
             demands.update(f"{len(part)} {part}".encode())
         context = make(path, config.tls)
         if exposed := exposed_key(config.tls):
-            warnings.append(f"{printable(exposed)}: every user of this host may read this key")
+            warnings.append(f"{escaped(exposed)}: every user of this host may read this key")
     if config.users:
         try:
             import bcrypt  # noqa: F401 - now, not when the first client waits
@@ -93,7 +93,7 @@ def _complete(path: str, content: bytes, config: WebConfig) -> Active:
             raise ConfigError(path, f"basic_auth_users needs bcrypt: {exc}") from None
         if config.tls is None:
             warnings.append(
-                f"{printable(path)}: passwords cross the network in the clear without "
+                f"{escaped(path)}: passwords cross the network in the clear without "
                 "tls_server_config"
             )
     limiter = Bucket(config.rate.interval, config.rate.burst) if config.rate else None
@@ -149,7 +149,7 @@ class Live:
             self._files = _files(found.config)
             if found.digest != self.active.digest:
                 self.active = found
-                log.info("web configuration loaded again: %s", printable(self._path))
+                log.info("web configuration loaded again: %s", escaped(self._path))
                 self._took(found)
             else:
                 self._status.reloaded, self._said = True, ""

@@ -133,11 +133,11 @@ def test_a_counter_that_fell_gives_no_rate() -> None:
 )
 def test_durations(text: str, seconds: float) -> None:
     """Times are written with a unit."""
-    assert flags.duration(text) == seconds
+    assert flags.interval(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "s", "0s", "-1s", "2h", "61m", "1ms", "nan", "1e3s", "2 s"])
 def test_no_durations(text: str) -> None:
     """What is no time between 100 ms and an hour is refused."""
     with pytest.raises(argparse.ArgumentTypeError):
-        flags.duration(text)
+        flags.interval(text)
