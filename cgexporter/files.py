@@ -60,11 +60,10 @@ class Outcomes:
 class File:
     """One file of one cgroup: its latest content, and the descriptor it is read through.
 
-    `version` counts the contents, so that each of several readers knows which it has seen.
     `inode` is known of a file that is not held.
     """
 
-    __slots__ = ("content", "fd", "inode", "name", "size", "version")
+    __slots__ = ("content", "fd", "inode", "name", "size")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -72,7 +71,6 @@ class File:
         self.inode = 0
         self.size = _FIRST_SIZE
         self.content: Content = Missing.ABSENT
-        self.version = 1
 
     def open(self, dir_fd: int, descriptors: Descriptors | None) -> Content:
         """Open and read it; hold it where a descriptor may be taken."""
@@ -109,11 +107,6 @@ class File:
         # Buffers of up to 512 bytes are what Python makes fastest.
         self.size = max(_LEAST_SIZE, 2 * len(data))
         return data
-
-    def take(self, content: Content) -> None:
-        """Hold a content that is new."""
-        self.content = content
-        self.version += 1
 
     def close(self, descriptors: Descriptors) -> None:
         """Let the descriptor go."""
@@ -192,7 +185,7 @@ class Directory:
             try:
                 data = file.read(fd)
                 if data != file.content:
-                    file.take(data)
+                    file.content = data
                     changed.append(file)
                 if file is last and host.os.fstat(fd).st_ino != file.inode:
                     return False
@@ -201,7 +194,7 @@ class Directory:
         return True
 
     def refresh(self, descriptors: Descriptors, *, probe: bool = True) -> bool:
-        """Read every file; each one's `version` grows where its content is new.
+        """Read every file, and find those whose content is new.
 
         Args:
             descriptors: how many may be held.
@@ -231,9 +224,9 @@ class Directory:
         if watch is None:
             return self._read(self.files, descriptors, probe)
         told, watch.written = watch.written, False
-        versions = [file.version for file in self._settings]
+        before = [file.content for file in self._settings]
         alive = self._read(self.files, descriptors, probe)
-        if not told and versions != [file.version for file in self._settings]:
+        if not told and before != [file.content for file in self._settings]:
             notices.doubt(watch)
         return alive
 
@@ -275,7 +268,7 @@ class Directory:
         if isinstance(content, Missing) or isinstance(file.content, Missing):
             self._outcomes.add(file.name, file.content, -1)
             self._outcomes.add(file.name, content)
-        file.take(content)
+        file.content = content
         self.changed.append(file)
 
     def close(self, descriptors: Descriptors) -> None:
@@ -331,7 +324,7 @@ class Directories:
             for file in self._held:
                 data = pread(file.fd, file.size, 0)
                 if data != file.content:
-                    file.take(file.whole(file.fd, data))
+                    file.content = file.whole(file.fd, data)
                     changed.append(file)
             for directory, files in self._unheld:
                 if not directory.read_unheld(files, changed):

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cgexporter import host, kernel
@@ -39,47 +39,27 @@ def everything(path: str) -> int | None:
     return 1
 
 
-@dataclass(slots=True, eq=False)
 class _Part:
-    """One section of one cgroup: its files, what they said, and the section built of it."""
+    """One section of one cgroup: its files, and what they said."""
 
-    source: Source
-    files: Sequence[File]
-    parsed: list[object]
-    seen: list[int]  # the version of each file that was parsed
-    built: object = None
-    leaf: bool = False
+    __slots__ = ("files", "parsed", "source")
 
-    def build(self, leaf: bool, run: "_Run", path: str) -> bool:
-        """Parse what changed and build the section anew, or leave the same object.
+    def __init__(self, source: Source, files: Sequence[File]) -> None:
+        self.source = source
+        self.files = files
+        self.parsed: list[object] = [None] * source.arguments
 
-        Returns:
-            Whether it is a new one.
-        """
-        changed = self.built is None or leaf != self.leaf
-        for index, file in enumerate(self.files):
-            if file.version == self.seen[index]:
-                continue
-            changed = True
-            self.seen[index] = file.version
-            content = file.content
-            if isinstance(content, Missing):
-                self.parsed[index] = None
-                continue
+    def parse(self, index: int, run: "_Run", path: str) -> None:
+        """Take what one of the files says now."""
+        file = self.files[index]
+        content = file.content
+        parsed = None
+        if not isinstance(content, Missing):
             try:
-                self.parsed[index] = self.source.files[index].parse(content)
+                parsed = self.source.files[index].parse(content)
             except ParseError as exc:
-                self.parsed[index] = None
-                self.seen[index] = 0  # say it again in the next scan
                 run.note_error(file, path, exc)
-        if changed:
-            self.leaf = leaf
-            self.built = self.source.make(self.parsed, leaf)
-        return changed
-
-
-def _new_part(source: Source, files: Sequence[File]) -> _Part:
-    return _Part(source, files, [None] * len(files), [0] * len(files))
+        self.parsed[self.source.places[index]] = parsed
 
 
 class _Watched:
@@ -111,11 +91,11 @@ class _Watched:
                 else:
                     chosen.append(File(wanted.name))
             if any(wanted.hierarchy in where for wanted in source.files):
-                self.parts.append(_new_part(source, chosen))
-        self.readers: dict[File, dict[_Part, None]] = {}
+                self.parts.append(_Part(source, chosen))
+        self.readers: dict[File, list[tuple[_Part, int]]] = {}
         for part in self.parts:
-            for file in part.files:
-                self.readers.setdefault(file, {})[part] = None
+            for index, file in enumerate(part.files):
+                self.readers.setdefault(file, []).append((part, index))
         self.directories = Directories(
             [
                 Directory(
@@ -135,19 +115,21 @@ class _Watched:
         if changed is None:
             return None
         last = self.cgroup
-        parts: Iterable[_Part] = self.parts
-        if last is not None and leaf == last.leaf and not look_at_all:
-            if not changed:
-                self.all_parts = False
-                return last
-            # Each once, in their order.
-            once: dict[_Part, None] = {}
-            for file in changed:
-                once.update(self.readers[file])
-            parts = once
+        if last is None or leaf != last.leaf or look_at_all:
+            changed = list(self.readers)
+        elif not changed:
+            self.all_parts = False
+            return last
         errors = len(run.odd)
-        new = {part.source.section: part.built for part in parts if part.build(leaf, run, path)}
+        parts: dict[_Part, None] = {}  # each once
+        for file in changed:
+            for part, index in self.readers[file]:
+                part.parse(index, run, path)
+                parts[part] = None
+        new = {part.source.section: part.source.make(part.parsed, leaf) for part in parts}
         self.all_parts = len(run.odd) > errors
+        if look_at_all and last is not None:  # most of it is as it was
+            new = {name: made for name, made in new.items() if made != getattr(last, name)}
         if last is None:
             inode = next(iter(self.inodes.values()))
             trees = frozenset(hierarchy.mount_point for hierarchy in self.inodes)

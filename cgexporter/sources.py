@@ -7,7 +7,6 @@ is one entry here, beside its parser and its field of the model.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from operator import itemgetter
 from typing import NamedTuple
 
 from cgexporter import kernel
@@ -84,15 +83,23 @@ class SourceFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """How one section of `Cgroup` is made on this host."""
+    """How one section of `Cgroup` is made on this host.
+
+    Attributes:
+        build: takes what the parsers made of `arguments` files, None for those that are not read.
+        places: which of the arguments is of each of `files`.
+        tells_leaf: whether it must know whether the cgroup has children.
+    """
 
     section: str
     files: Sequence[SourceFile]
     build: Callable[..., object]
-    tells_leaf: bool = False  # the builder must know whether the cgroup has children
+    places: Sequence[int]
+    arguments: int
+    tells_leaf: bool = False
 
     def make(self, parsed: Sequence[object], leaf: bool) -> object:
-        """Build the section from what the parsers made of its files."""
+        """Build the section from what the parsers made of its files, None where there is none."""
         if self.tells_leaf:
             return self.build(*parsed, leaf=leaf)
         return self.build(*parsed)
@@ -543,7 +550,6 @@ def _is_wanted(row: _Row, file: SourceFile, wants: Wants) -> bool:
 
 
 def _source(row: _Row, files: Sequence[SourceFile], wants: Wants) -> Source:
-    """Fill the places of files that are not read, so that builders get them all."""
     present = {file.name: file for file in files if _is_wanted(row, file, wants)}
     names = [name for _, name, _ in row.files]
     build = row.build
@@ -557,14 +563,6 @@ def _source(row: _Row, files: Sequence[SourceFile], wants: Wants) -> Source:
             for name, file in present.items()
         }
         names = [name.replace(SIZE, size) for size in sizes for name in names]
+    places = [names.index(name) for name in present]
     chosen = list(present.values())
-    if len(chosen) == len(names):
-        return Source(row.section, chosen, build, row.tells_leaf)
-    order = {name: place for place, name in enumerate(present)}
-    # The place behind the last holds the None of files that are not read.
-    pick = itemgetter(*(order.get(name, len(order)) for name in names), len(order))
-
-    def build_filled(*parsed: object, **leaf: bool) -> object:
-        return build(*pick((*parsed, None))[:-1], **leaf)
-
-    return Source(row.section, chosen, build_filled, row.tells_leaf)
+    return Source(row.section, chosen, build, places, len(names), row.tells_leaf)

@@ -114,17 +114,17 @@ def contents(directory: Directory) -> dict[str, Content]:
     return {file.name: file.content for file in directory.files}
 
 
-_SEEN: dict[File, int] = {}
+_SEEN: dict[File, Content] = {}
 
 
 def settle(directory: Directory) -> None:
     """Take note of every change, as a scan does."""
-    _SEEN.update((file, file.version) for file in directory.files)
+    _SEEN.update((file, file.content) for file in directory.files)
 
 
 def changed(directory: Directory) -> set[str]:
     """Names of the files whose content is new."""
-    return {file.name for file in directory.files if file.version != _SEEN.get(file)}
+    return {file.name for file in directory.files if file.content is not _SEEN.get(file)}
 
 
 def test_read_file(cgroup_fd: int) -> None:

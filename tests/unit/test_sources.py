@@ -1,7 +1,7 @@
 """The table of files: their parsers on any bytes, and the choice between v1 and v2."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -73,8 +73,8 @@ def test_builder_takes_its_files(row: Source) -> None:
     places = inspect.signature(row.build).parameters.values()
     assert sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in places) == len(row.files)
     assert any(p.name == "leaf" for p in places) is row.tells_leaf
-    source = Source(row.section, (), row.build, row.tells_leaf)
-    section = source.make([None] * len(row.files), leaf=True)
+    source = Source(row.section, (), row.build, (), len(row.files), row.tells_leaf)
+    section = source.make([None] * source.arguments, leaf=True)
     assert isinstance(section, tuple)
     assert all(value is None for value in section)
     assert row.section in SECTIONS
@@ -175,11 +175,19 @@ def test_hybrid_host() -> None:
     assert {file.hierarchy for file in sources["memory"].files} == {UNIFIED}
 
 
+def built(source: Source, said: Mapping[str, object]) -> object:
+    """The section, of what the parsers made of some of its files."""
+    parsed: list[object] = [None] * source.arguments
+    for file, place in zip(source.files, source.places, strict=True):
+        parsed[place] = said.get(file.name)
+    return source.make(parsed, leaf=False)
+
+
 def test_files_a_host_cannot_have() -> None:
     """A builder gets None for the files of a controller that is not there."""
     source = chosen(None, hierarchy("cpuacct", "cpuacct"))["cpu"]
     assert [file.name for file in source.files] == ["cpuacct.usage", "cpuacct.stat"]
-    assert source.make([1_500_000_000, None], leaf=True) == Cpu(usage_seconds=1.5)
+    assert built(source, {"cpuacct.usage": 1_500_000_000}) == Cpu(usage_seconds=1.5)
 
 
 def test_same_order_as_the_builder() -> None:
@@ -187,8 +195,7 @@ def test_same_order_as_the_builder() -> None:
     sources = chosen(UNIFIED)
     cpu = sources["cpu"]
     values: dict[str, object] = {"cpu.stat": CpuStat(usage_usec=1_000_000), "cpu.weight": 79}
-    built = cpu.make([values.get(file.name) for file in cpu.files], leaf=False)
-    assert built == Cpu(usage_seconds=1.0, weight=79)
+    assert built(cpu, values) == Cpu(usage_seconds=1.0, weight=79)
     memory = sources["memory"]
     for name, attribute in (
         ("memory.current", "current_bytes"),
@@ -200,10 +207,8 @@ def test_same_order_as_the_builder() -> None:
         ("memory.swap.current", "swap_current_bytes"),
         ("memory.swap.max", "swap_max_bytes"),
     ):
-        section = memory.make([7 if f.name == name else None for f in memory.files], leaf=False)
-        assert getattr(section, attribute) == 7, name
-    stat = [MemoryStat(anon=3) if f.name == "memory.stat" else None for f in memory.files]
-    assert getattr(memory.make(stat, leaf=False), "anon_bytes", None) == 3
+        assert getattr(built(memory, {name: 7}), attribute) == 7, name
+    assert getattr(built(memory, {"memory.stat": MemoryStat(anon=3)}), "anon_bytes", None) == 3
 
 
 def test_v1_limits_reach_their_places() -> None:
