@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 
@@ -46,6 +47,9 @@ def lines_of(text: str) -> list[str]:
 
 def single_value(data: bytes) -> int:
     """One decimal: ``VAL``."""
+    # What is in its format, nearly always, takes a third of what it takes to find out what is not.
+    if len(data) <= _MOST_DIGITS and data[:-1].isdigit() and data.endswith(b"\n"):
+        return int(data)
     return decimal(text_of(data).removesuffix("\n"))
 
 
@@ -122,27 +126,26 @@ class FlatKeyed:
         self._keys = tuple(keys)
         self._layouts: list[_Layout] = []
 
-    def __call__(self, data: bytes) -> list[int | None]:
+    def __call__(self, data: bytes) -> tuple[int | None, ...]:
         """Return the values in the order of the keys, None where a key is absent.
 
         Raises:
             ParseError: a line is not ``KEY VAL``.
         """
-        for fullmatch, order in self._layouts:
+        for fullmatch, pick in self._layouts:
             if match := fullmatch(data):
-                values = (None, *map(int, match.groups()))
-                return [values[place] for place in order]
+                return pick((None, *map(int, match.groups()), None))[:-1]
         values_of = flat_keyed(data)
         if data and len(self._layouts) < _MOST_LAYOUTS:
             self._layouts.append(_learn(data, self._keys))
-        return [values_of.get(key) for key in self._keys]
+        return tuple(map(values_of.get, self._keys))
 
 
 class _Layout(NamedTuple):
-    """How to take values out of one layout: which group has each key's, 0 where none has."""
+    """How to take values out of one layout: of None, all groups and None, each key's and None."""
 
     fullmatch: Callable[[bytes], re.Match[bytes] | None]
-    order: Sequence[int]
+    pick: Callable[[tuple[int | None, ...]], tuple[int | None, ...]]
 
 
 def _learn(data: bytes, wanted: Sequence[str]) -> _Layout:
@@ -157,7 +160,8 @@ def _learn(data: bytes, wanted: Sequence[str]) -> _Layout:
     group = {place: number for number, place in enumerate(grouped, 1)}
     return _Layout(
         re.compile(b"\n".join(lines) + b"\n?").fullmatch,
-        [group.get(places.get(key.encode(), -1), 0) for key in wanted],
+        # Of one place itemgetter gives no tuple: there is one more.
+        itemgetter(*(group.get(places.get(key.encode(), -1), 0) for key in wanted), -1),
     )
 
 

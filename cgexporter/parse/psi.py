@@ -22,6 +22,9 @@ class Pressure(NamedTuple):
 _LINE = re.compile(
     r"(some|full) avg10=(\d+\.\d+) avg60=\d+\.\d+ avg300=\d+\.\d+ total=(\d+)", re.ASCII
 )
+_REST = rb"avg10=([0-9]+\.[0-9]+) avg60=[0-9]+\.[0-9]+ avg300=[0-9]+\.[0-9]+ total=([0-9]{1,20})\n"
+# As every kernel from 5.13 on prints all but irq.pressure.
+_BOTH = re.compile(b"some %bfull %b" % (_REST, _REST))
 
 
 def parse_pressure(data: bytes) -> Pressure:
@@ -30,6 +33,9 @@ def parse_pressure(data: bytes) -> Pressure:
     Raises:
         ParseError: a line is not ``some|full avg10=… avg60=… avg300=… total=…``.
     """
+    if both := _BOTH.fullmatch(data):
+        words = both.groups()
+        return Pressure(int(words[1]), int(words[3]), float(words[0]), float(words[2]))
     some = full = some_avg10 = full_avg10 = None
     for number, line in enumerate(lines_of(text_of(data)), 1):
         match = _LINE.fullmatch(line)

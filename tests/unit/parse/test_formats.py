@@ -200,7 +200,7 @@ def strict(data: bytes) -> Sequence[int | None] | None:
         values: Mapping[str, int] = flat_keyed(data)
     except ParseError:
         return None
-    return [values.get(key) for key in WANTED]
+    return tuple(map(values.get, WANTED))
 
 
 @example([[("5", 1)], [("18446744073709551615", 2)], [("5", 3), ("wanted", 4)]])
@@ -223,7 +223,7 @@ def test_flat_keyed_in_any_order(pairs: list[tuple[str, int]], order: list[int])
     take = FlatKeyed(WANTED)
     for sequence in (range(8), order):
         lines = [f"{unique[n][0]} {unique[n][1]}\n" for n in sequence if n < len(unique)]
-        assert take("".join(lines).encode()) == [dict(unique).get(key) for key in WANTED]
+        assert take("".join(lines).encode()) == tuple(map(dict(unique).get, WANTED))
 
 
 @example([b"wanted\tx 1\n"])
@@ -258,10 +258,10 @@ def test_flat_keyed_on_any_bytes(files: list[bytes]) -> None:
 def test_flat_keyed_refuses_after_learning(torn: bytes) -> None:
     """A layout that is known is no reason to believe a value that is no number."""
     take = FlatKeyed(["wanted"])
-    assert take(b"a 1\nwanted 2\n") == [2]
+    assert take(b"a 1\nwanted 2\n") == (2,)
     with pytest.raises(ParseError, match="line 2"):
         take(torn)
-    assert take(b"a 1\nwanted 3\n") == [3]
+    assert take(b"a 1\nwanted 3\n") == (3,)
 
 
 def test_flat_keyed_forgets_nothing_by_an_error() -> None:
@@ -269,16 +269,16 @@ def test_flat_keyed_forgets_nothing_by_an_error() -> None:
     take = FlatKeyed(["wanted"])
     with pytest.raises(ParseError):
         take(b"wanted x\n")
-    assert take(b"new 7\nwanted 1\n") == [1]
-    assert take(b"") == [None]
-    assert take(b"wanted 5\n") == [5]
+    assert take(b"new 7\nwanted 1\n") == (1,)
+    assert take(b"") == (None,)
+    assert take(b"wanted 5\n") == (5,)
 
 
 @pytest.mark.parametrize("odd", [b"\n", b" 5\n"])
 def test_flat_keyed_learns_nothing_of_an_empty_file(odd: bytes) -> None:
     """An empty file has no layout, so that a line without a key is refused behind it too."""
     take = FlatKeyed(["wanted"])
-    assert take(b"") == [None]
+    assert take(b"") == (None,)
     with pytest.raises(ParseError):
         take(odd)
 
@@ -288,7 +288,7 @@ def test_flat_keyed_knows_more_layouts_than_it_keeps() -> None:
     take = FlatKeyed(["wanted", "also"])
     for _ in range(2):
         for number in range(20):
-            assert take(b"key%d 0\nalso 7\nwanted %d\n" % (number, number)) == [number, 7]
+            assert take(b"key%d 0\nalso 7\nwanted %d\n" % (number, number)) == (number, 7)
 
 
 def test_nested_keyed(fixture: Fixture) -> None:
