@@ -139,6 +139,11 @@ def _above(path: str, known: Mapping[str, _Known], machine: _Limits) -> _Limits:
 
 
 def _with_effective(cgroup: Cgroup, known: _Known) -> Cgroup:
+    if cgroup.effective is None:  # no view has it yet, and what the scanner makes of it keeps this
+        cgroup.effective = known.effective
+    if cgroup.effective is known.effective:
+        known.cgroup = cgroup
+        return cgroup
     if known.cgroup is not cgroup or known.with_effective is None:
         known.cgroup = cgroup
         known.with_effective = cgroup.changed(effective=known.effective)

@@ -51,8 +51,9 @@ class Inventories:
             [(pod.uid, pod.cgroup.path) for pod in view.pods],
         )
         if now != self._of:
-            self._of = now
             self._last = _inventory(view, self.sweep)
+        # The same processes are equal at once, equal ones are not: keep these.
+        self._of = now
         return self._last
 
 

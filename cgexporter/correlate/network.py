@@ -416,7 +416,9 @@ class NetworkCollector:
         host = view.host.net_dev if view.host else None
         of = (host, pods, [(unit.cgroup.path, unit.process) for unit in units])
         if of != self._planned_of:
-            self._planned_of, self._plan = of, _planned(units, host, pods)
+            self._plan = _planned(units, host, pods)
+        # The same processes are equal at once, equal ones are not: keep these.
+        self._planned_of = of
         if moved := self._collect(self._plan, found):  # joined other namespaces meanwhile
             again = [unit for unit in units if unit.cgroup.path in moved]
             processes = [self._correlator.look_again(unit.cgroup.path) for unit in again]

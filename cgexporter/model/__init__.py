@@ -44,8 +44,8 @@ class Mode(enum.Enum):
     HYBRID = "hybrid"  # v1 controllers, and a v2 tree beside them
 
 
-# Never changed once made, but not frozen: a frozen one of so many fields takes three times as
-# long to make, and a busy container makes two in each scan.
+# Never changed once a view has it, but not frozen: a frozen one of so many fields takes three times
+# as long to make, and a busy container makes one in each scan.
 @dataclass(slots=True, unsafe_hash=True)
 class Cgroup:
     """One cgroup at one moment. A section is None where the host has no source for it.
