@@ -16,7 +16,7 @@ from cgexporter.machine import MachineReader
 from cgexporter.model import SECTIONS, Cgroup, FileSupport, Mode, Snapshot
 from cgexporter.parse.formats import ParseError
 from cgexporter.parse.proc import parse_partitions
-from cgexporter.sources import SETTINGS, Source, Wants, sources_of
+from cgexporter.sources import SETTINGS, Parse, Source, Wants, sources_of
 from cgexporter.sources import everything as every_file
 from cgexporter.walker import Walker
 
@@ -40,32 +40,19 @@ def everything(path: str) -> int | None:
 
 
 class _Part:
-    """One section of one cgroup: its files, and what they said."""
+    """One section of one cgroup, and what the parsers made of its files."""
 
-    __slots__ = ("files", "parsed", "source")
+    __slots__ = ("parsed", "source")
 
-    def __init__(self, source: Source, files: Sequence[File]) -> None:
+    def __init__(self, source: Source) -> None:
         self.source = source
-        self.files = files
         self.parsed: list[object] = [None] * source.arguments
-
-    def parse(self, index: int, run: "_Run", path: str) -> None:
-        """Take what one of the files says now."""
-        file = self.files[index]
-        content = file.content
-        parsed = None
-        if not isinstance(content, Missing):
-            try:
-                parsed = self.source.files[index].parse(content)
-            except ParseError as exc:
-                run.note_error(file, path, exc)
-        self.parsed[self.source.places[index]] = parsed
 
 
 class _Watched:
     """One cgroup between scans: its directories, one a hierarchy, and its sections."""
 
-    __slots__ = ("all_parts", "cgroup", "directories", "inodes", "parts", "readers")
+    __slots__ = ("all_parts", "cgroup", "directories", "inodes", "readers")
 
     def __init__(
         self,
@@ -80,22 +67,16 @@ class _Watched:
         # Look at each part again: a file had not its format, which is said in each scan, or the
         # last reading broke off, and what it had read by then was not parsed.
         self.all_parts = False
-        self.parts: list[_Part] = []
+        # By file, the sections that it is part of, by which parser, and its place in each.
+        self.readers: dict[File, list[tuple[_Part, Parse, int]]] = {}
         files: dict[Hierarchy, dict[str, File]] = {}
         for source in sources:
-            chosen = []
-            for wanted in source.files:
+            part = _Part(source)
+            for wanted, place in zip(source.files, source.places, strict=True):
                 if wanted.hierarchy in where:
                     known = files.setdefault(wanted.hierarchy, {})
-                    chosen.append(known.setdefault(wanted.name, File(wanted.name)))
-                else:
-                    chosen.append(File(wanted.name))
-            if any(wanted.hierarchy in where for wanted in source.files):
-                self.parts.append(_Part(source, chosen))
-        self.readers: dict[File, list[tuple[_Part, int]]] = {}
-        for part in self.parts:
-            for index, file in enumerate(part.files):
-                self.readers.setdefault(file, []).append((part, index))
+                    file = known.setdefault(wanted.name, File(wanted.name))
+                    self.readers.setdefault(file, []).append((part, wanted.parse, place))
         self.directories = Directories(
             [
                 Directory(
@@ -123,8 +104,8 @@ class _Watched:
         errors = len(run.odd)
         parts: dict[_Part, None] = {}  # each once
         for file in changed:
-            for part, index in self.readers[file]:
-                part.parse(index, run, path)
+            for part, parse, place in self.readers[file]:
+                part.parsed[place] = run.parsed(parse, file, path)
                 parts[part] = None
         new = {part.source.section: part.source.make(part.parsed, leaf) for part in parts}
         self.all_parts = len(run.odd) > errors
@@ -150,7 +131,18 @@ class _Run:
     skipped: int = 0
     odd: set[int] = field(default_factory=set)
 
-    def note_error(self, file: File, path: str, exc: ParseError) -> None:
+    def parsed(self, parse: Parse, file: File, path: str) -> object:
+        """What a parser makes of a file; None where there is nothing, or not its format."""
+        content = file.content
+        if isinstance(content, Missing):
+            return None
+        try:
+            return parse(content)
+        except ParseError as exc:
+            self._note_error(file, path, exc)
+            return None
+
+    def _note_error(self, file: File, path: str, exc: ParseError) -> None:
         """Count a file that has not its format, once however many sections it is part of."""
         if id(file) in self.odd:
             return
