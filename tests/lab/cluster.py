@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.lab.image import image
 from tests.lab.machine import Guest
 from tests.lab.node_disk import MOUNT, node_disk
-from tests.lab.states import SCRIPTS
+from tests.lab.states import NODE_WORDS, SCRIPTS
 from tests.tools import programs
 from tests.tools.cluster import Cluster
 
@@ -41,8 +41,6 @@ systemd-run -q --unit kubelet-address socat \
 systemd-run -q --unit dns python3 /lab/dns.py {_DNS_SERVICE} {_NAMES}
 """
 _PATIENCE_SECONDS = 240.0
-# What of the guest a node does without: it is up in half the time.
-_IDLE = ("systemd-logind", "systemd-update-utmp-runlevel", "serial-getty@ttyS0")
 _FLAGS = (
     *("--authorization-mode", "Node,RBAC", "--allow-privileged=true"),
     *("--kubelet-client-certificate", "admin.crt", "--kubelet-client-key", "admin.key"),
@@ -103,8 +101,7 @@ def cluster(home: Path, archive: Path) -> Iterator[Lab]:
         archive: a container image that the node has, as `docker save` writes it.
     """
     made = Cluster(home, flags=_FLAGS)
-    masks = tuple(f"systemd.mask={name}.service" for name in _IDLE)
-    guest = Guest(image(), home / "guest", scratch=node_disk(archive), words=masks)
+    guest = Guest(image(), home / "guest", scratch=node_disk(archive), words=NODE_WORDS)
     with contextlib.ExitStack() as stack:
         stack.callback(guest.stop)
         stack.callback(made.close)

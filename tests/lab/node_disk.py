@@ -16,22 +16,13 @@ from tests.lab.states import NODE_PROGRAMS
 from tests.tools import programs
 from tests.tools.cache import ROOT, digest, forget_others, making
 
-# containerd's own statistics, each second of each container, are for nobody here; nor is what Go
-# gains by a second processor.
-IDLE = """
-cat >>/etc/containerd-cri/config.toml <<X
-[plugins.'io.containerd.cri.v1.runtime']
-stats_collect_period = '1h'
-X
-systemctl set-environment GOMAXPROCS=1 GOGC=400
-"""
 # Has all in its place in the guest.
-MOUNT = f"""
+MOUNT = """
 mkdir -p /lab /var/lib/containerd-cri
 mount -o noatime /dev/vdb /lab
 mount --bind /lab/bin /usr/local/bin
 mount --bind /lab/containerd /var/lib/containerd-cri
-{IDLE}"""
+"""
 # What a kubelet does again and again for nobody here takes a guest's time from its pods.
 _KUBELET = """#!/bin/sh
 exec /lab/programs/kubelet "$@" --housekeeping-interval=60s --make-iptables-util-chains=false

@@ -23,7 +23,6 @@ from tests.integration.engines import Engine
 from tests.lab import container_image, engine, workloads
 from tests.lab import pods as lab_pods
 from tests.lab.conftest import Guests
-from tests.lab.node_disk import IDLE
 from tests.lab.states import SCRIPTS
 from tests.tools.enforced import (
     DOCKER,
@@ -227,15 +226,11 @@ def node(guests: Guests) -> Node:
 
 # The saved state's kubelet kills single processes, which is not the default. What it does again and
 # again for nobody here takes a guest's time from its pods.
-_WITH_DEFAULTS = rf"""
+_WITH_DEFAULTS = r"""
 set -e
 sed -i /singleProcessOOMKill/d /etc/kubernetes/kubelet.yaml
 sed -i 's/"--v=2"/"--v=0" "--housekeeping-interval=60s"/' /run/systemd/transient/kubelet.service
-{IDLE}
-systemctl stop user@1000 serial-getty@ttyS0
 systemctl daemon-reload
-systemctl restart containerd
-for _ in $(seq 60); do crictl version >/dev/null 2>&1 && break; sleep 1; done
 systemctl restart kubelet
 """
 

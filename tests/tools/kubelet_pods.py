@@ -67,7 +67,10 @@ PODS: Mapping[str, Mapping[str, str]] = {
 
 
 def manifest(name: str, image: str) -> str:
-    """The manifest of one of PODS; its containers sleep, its init containers end at once."""
+    """The manifest of one of PODS; its containers sleep, its init containers end at once.
+
+    A network of its own would have nothing of cgroups, and take a node longer than all the rest.
+    """
     lines: dict[str, list[str]] = {"initContainers": [], "containers": []}
     own = ""
     for who, resources in PODS[name].items():
@@ -83,7 +86,7 @@ def manifest(name: str, image: str) -> str:
         )
     return (
         f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: default}}\nspec:\n"
-        f"  terminationGracePeriodSeconds: 1\n{own}"
+        f"  terminationGracePeriodSeconds: 1\n  hostNetwork: true\n{own}"
         + "".join(f"  {kind}:\n{''.join(some)}" for kind, some in lines.items() if some)
     )
 
