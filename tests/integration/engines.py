@@ -35,6 +35,8 @@ def root_file_system(directory: Path) -> Path:
 class Engine:
     """Runs a client, and remembers what to remove."""
 
+    patience_seconds = 120.0
+
     def __init__(self, client: Sequence[str], parent: str, **environment: str) -> None:
         self._client = client
         self._environment = environment
@@ -51,7 +53,7 @@ class Engine:
             text=True,
             stdin=subprocess.DEVNULL,
             env=os.environ | self._environment,
-            timeout=120,
+            timeout=self.patience_seconds,
         )
         if done.returncode:
             raise RuntimeError(f"{' '.join(arguments)}: {done.stderr}")

@@ -12,6 +12,12 @@ CHEAP = ("--security-opt", "seccomp=unconfined")
 _PATIENCE_SECONDS = 60.0
 
 
+class _SlowEngine(Engine):
+    """One of a guest: with a thousandth of a CPU a container takes minutes to start."""
+
+    patience_seconds = 400.0
+
+
 @contextlib.contextmanager
 def docker(guest: Guest) -> Iterator[Engine]:
     """A client of a guest's dockerd for the time of a `with` block."""
@@ -23,6 +29,6 @@ def docker(guest: Guest) -> Iterator[Engine]:
                 raise GuestError("no way to its dockerd")
             time.sleep(0.1)
         try:
-            yield Engine(["docker", "--host", f"unix://{socket}"], "")
+            yield _SlowEngine(["docker", "--host", f"unix://{socket}"], "")
         finally:
             socket.unlink()
