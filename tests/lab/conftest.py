@@ -19,6 +19,7 @@ _STOP_LOADS = "pkill -STOP -f 'while [:]; do|^stress-n[g]'; true"
 _IS_WANTED = os.environ.get("CGEXPORTER_LAB", "") not in ("", "0")
 # Which guest a test wants, in the order that they run; what wants none comes first.
 _ORDER = ("", *STATES, "unit", "cluster")
+_GUESTS = pytest.StashKey["Guests"]()
 
 
 def _wanted(item: pytest.Item) -> str:
@@ -51,6 +52,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
     # What others must not see changed comes before what changes it.
     mine.sort(key=lambda item: (_ORDER.index(_wanted(item)), _late(item)))
     items[:] = [item for item in items if item not in mine] + mine
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """A guest that tests have changed is not for those of another module."""
+    made = item.config.stash.get(_GUESTS, None)
+    if made and _late(item) and (nextitem is None or nextitem.path != item.path):
+        made.stop()
 
 
 def _unavailable() -> str | None:
@@ -125,8 +134,10 @@ class Guests:
 
 
 @pytest.fixture(scope="session")
-def guests(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guests]:
+def guests(
+    wheels: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Guests]:
     """All guests that can be had."""
-    made = Guests(tmp_path_factory, wheels)
+    made = pytestconfig.stash[_GUESTS] = Guests(tmp_path_factory, wheels)
     yield made
     made.stop()

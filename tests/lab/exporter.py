@@ -104,6 +104,23 @@ def page(guest: Guest, path: str = "/metrics") -> str:
     return text
 
 
+def named_page(guest: Guest) -> list[Sample]:
+    """Scrape the service until every container has its name: they are told behind the first scan.
+
+    Raises:
+        GuestError: some have none; with their labels.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        lines = samples(page(guest))
+        (unresolved,) = (s.value for s in lines if s.name == "cgexporter_identity_unresolved")
+        if not unresolved:
+            return lines
+        if time.monotonic() > deadline:
+            raise GuestError("\n".join(f"{s.labels}" for s in lines if s.name.endswith("r_info")))
+        time.sleep(0.5)
+
+
 def once(guest: Guest, *flags: str, prefix: str = "") -> str:
     """Run it once in the guest; what it prints."""
     return guest.run(f"{prefix} {_PROGRAM} --once {shlex.join(flags)}")

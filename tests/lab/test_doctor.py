@@ -256,7 +256,9 @@ def test_starved(ward: Ward) -> None:
     time.sleep(2)
     document = ward.doctor()
     ward.remove("poor", "hog")
-    one = about(document, poor)["starved"]
+    found = about(document, poor)
+    assert "starved" in found, document["findings"]
+    one = found["starved"]
     assert (one["limit"]["file"], one["limit"]["value"]) == ("cpu.weight", "1")
     assert "weight of 1 against 313 of hog" in one["cause"]
 

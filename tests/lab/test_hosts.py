@@ -88,8 +88,7 @@ def host(request: pytest.FixtureRequest, guests: Guests) -> Host:
     guest = guests.get(request.param)
     started = workloads.find(guest)
     with exporter.served(guest, *_MORE):
-        exporter.page(guest)  # names are told from the second scan on
-        page = samples(exporter.page(guest))
+        page = exporter.named_page(guest)
     return Host(guest, started, page)
 
 

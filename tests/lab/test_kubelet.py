@@ -74,8 +74,7 @@ def unprivileged(node: Guest) -> list[Sample]:
         status = node.run(f"cat /proc/{pid}/status")
         assert re.search(r"^Uid:\s+65534\s", status, re.MULTILINE)
         assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
-        exporter.page(node)  # names are told from the second scan on
-        return samples(exporter.page(node))
+        return exporter.named_page(node)
 
 
 def _of(lines: list[Sample], name: str, **labels: str) -> list[Sample]:

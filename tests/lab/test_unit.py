@@ -3,6 +3,7 @@
 import re
 import shlex
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ class Unit:
 
 
 @pytest.fixture(scope="module")
-def unit(repository: Path, guests: Guests) -> Unit:
+def unit(repository: Path, guests: Guests) -> Iterator[Unit]:
     """A host with containers on which the unit is enabled and runs."""
     guests.stop()  # what others did there is not to matter
     guest = guests.get("v2")
@@ -72,7 +73,8 @@ def unit(repository: Path, guests: Guests) -> Unit:
     made = Unit(guest, repository)
     assert made.walk("unit") == f"{_SETTINGS}: ok"
     made.walk("enable")
-    return made
+    yield made
+    guests.stop()  # and what is done here, not to others
 
 
 def test_it_serves(unit: Unit) -> None:
@@ -139,7 +141,9 @@ def test_names_for_root(unit: Unit) -> None:
     unit.guest.run(f"mkdir {folder}; cat >{folder}/override.conf", stdin=drop_in.encode())
     try:
         unit.guest.run(f"systemctl daemon-reload; systemctl restart {_UNIT}")
-        named = {s.labels["container"] for s in unit.page() if "container" in s.labels}
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not {"d-cpu", "p-cpu"} <= named and time.monotonic() < deadline:
+            named = {s.labels["container"] for s in unit.page() if "container" in s.labels}
         status = unit.guest.run(f"cat /proc/{unit.show('MainPID')[0]}/status")
     finally:
         unit.guest.run(f"rm -r {folder}; systemctl daemon-reload; systemctl restart {_UNIT}")
