@@ -17,8 +17,9 @@ from tests.lab.states import STATES
 # from the tests. The brackets keep the pattern from finding itself.
 _STOP_LOADS = "pkill -STOP -f 'while [:]; do|^stress-n[g]'; true"
 _IS_WANTED = os.environ.get("CGEXPORTER_LAB", "") not in ("", "0")
-# Which guest a test wants, in the order that they run; what wants none comes first.
-_ORDER = ("", *STATES, "unit", "cluster")
+# Which guest a test wants, in the order that they run: what wants none, and then, so that no worker
+# has it left over at the end, what takes longest.
+_ORDER = ("", "cluster", *STATES, "unit")
 _GUESTS = pytest.StashKey["Guests"]()
 
 
