@@ -47,7 +47,7 @@ def lines_of(text: str) -> list[str]:
 
 def single_value(data: bytes) -> int:
     """One decimal: ``VAL``."""
-    # What is in its format, nearly always, takes a third of what it takes to find out what is not.
+    # What is in its format, nearly always, needs no words for what is not.
     if len(data) <= _MOST_DIGITS and data[:-1].isdigit() and data.endswith(b"\n"):
         return int(data)
     return decimal(text_of(data).removesuffix("\n"))
@@ -134,7 +134,7 @@ class FlatKeyed:
         """
         for fullmatch, pick in self._layouts:
             if match := fullmatch(data):
-                return pick((None, *map(int, match.groups()), None))[:-1]
+                return pick((None, *map(int, match.groups())))[:-1]
         values_of = flat_keyed(data)
         if data and len(self._layouts) < _MOST_LAYOUTS:
             self._layouts.append(_learn(data, self._keys))
@@ -142,7 +142,7 @@ class FlatKeyed:
 
 
 class _Layout(NamedTuple):
-    """How to take values out of one layout: of None, all groups and None, each key's and None."""
+    """How to take values out of one layout: of None and all groups, each key's and that None."""
 
     fullmatch: Callable[[bytes], re.Match[bytes] | None]
     pick: Callable[[tuple[int | None, ...]], tuple[int | None, ...]]
@@ -161,7 +161,7 @@ def _learn(data: bytes, wanted: Sequence[str]) -> _Layout:
     return _Layout(
         re.compile(b"\n".join(lines) + b"\n?").fullmatch,
         # Of one place itemgetter gives no tuple: there is one more.
-        itemgetter(*(group.get(places.get(key.encode(), -1), 0) for key in wanted), -1),
+        itemgetter(*(group.get(places.get(key.encode(), -1), 0) for key in wanted), 0),
     )
 
 
