@@ -3,7 +3,6 @@
 import re
 import shlex
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from tests.lab import workloads
 from tests.lab.conftest import Guests
 from tests.lab.machine import Guest, GuestError
 
-pytestmark = pytest.mark.guest("unit")
+pytestmark = [pytest.mark.guest("unit"), pytest.mark.last]
 
 _UNIT = "cgexporter.service"
 _SETTINGS = "/etc/cgexporter/cgexporter.yml"
@@ -65,7 +64,7 @@ class Unit:
 
 
 @pytest.fixture(scope="module")
-def unit(repository: Path, guests: Guests) -> Iterator[Unit]:
+def unit(repository: Path, guests: Guests) -> Unit:
     """A host with containers on which the unit is enabled and runs."""
     guests.stop()  # what others did there is not to matter
     guest = guests.get("v2")
@@ -73,8 +72,7 @@ def unit(repository: Path, guests: Guests) -> Iterator[Unit]:
     made = Unit(guest, repository)
     assert made.walk("unit") == f"{_SETTINGS}: ok"
     made.walk("enable")
-    yield made
-    guests.stop()  # and what is done here, not to others
+    return made
 
 
 def test_it_serves(unit: Unit) -> None:
