@@ -6,7 +6,8 @@ counters the test moves on; everything of ``docker-1`` is measured on this machi
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 
 import pytest
 
@@ -79,19 +80,24 @@ def bay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sickbay]:
         yield bay
 
 
-def test_alerts_fire(bay: Sickbay) -> None:
-    """The alerts fire for containers that are sick, with seconds for minutes."""
-    missing: set[tuple[str, str]] = set()
+def eventually_none(lacking: Callable[[], AbstractSet[object]], what: str) -> None:
+    """Ask again and again until nothing is lacking; the failure says what is."""
+    last: AbstractSet[object] = frozenset()
 
-    def all_fire() -> bool:
-        missing.clear()
-        missing.update(FIRE - bay.firing())
-        return not missing
+    def complete() -> bool:
+        nonlocal last
+        last = lacking()
+        return not last
 
     try:
-        eventually(all_fire, "the alerts")
+        eventually(complete, what)
     except pytest.fail.Exception:
-        pytest.fail(f"do not fire: {missing}")
+        pytest.fail(f"{what}: {last}")
+
+
+def test_alerts_fire(bay: Sickbay) -> None:
+    """The alerts fire for containers that are sick, with seconds for minutes."""
+    eventually_none(lambda: FIRE - bay.firing(), "do not fire")
 
 
 def test_a_kill_is_told_once(bay: Sickbay) -> None:
@@ -107,20 +113,14 @@ def test_a_kill_is_told_once(bay: Sickbay) -> None:
 def test_every_panel_has_data(bay: Sickbay) -> None:
     """No query of any panel is without an answer, on the hosts that its dashboard is for."""
     known = {(*where, letter) for where, (letters, _) in ABSENT.items() for letter in letters}
-    missing: set[tuple[str, str, str]] = set()
 
-    def all_answered() -> bool:
+    def unanswered() -> set[tuple[str, str, str]]:
         count, empty = gaps(Answers(bay.prometheus))
         assert count > 200
-        missing.clear()
-        missing.update(empty - known)
-        return not missing
+        return empty - known
 
-    try:
-        # Of what happens now and then, a window may have nothing, the next has something.
-        eventually(all_answered, "the panels")
-    except pytest.fail.Exception:
-        pytest.fail(f"no data: {missing}")
+    # Of what happens now and then, a window may have nothing, the next has something.
+    eventually_none(unanswered, "no data")
 
 
 def test_docker_dashboard_is_full(bay: Sickbay) -> None:
