@@ -277,6 +277,11 @@ def collect_seldom() -> None:
     gc.set_threshold(50_000, 50, 100)
 
 
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
 async def serve(
     exporter: Exporter, web: Web, started: Callable[[list[tuple[str, int]]], None]
 ) -> None:
@@ -313,7 +318,7 @@ async def serve(
         for listener in listeners:
             stack.callback(listener.close)
             accepting = asyncio.create_task(connections.accept(listener))
-            stack.callback(accepting.cancel)
+            stack.push_async_callback(_cancelled, accepting)
             tasks.append(accepting)
         started([listener.getsockname()[:2] for listener in listeners])
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

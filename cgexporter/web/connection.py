@@ -94,6 +94,21 @@ class _Client:
     is_new: bool = True
 
 
+async def _somebody_waits(listener: socket.socket) -> None:
+    """Wait for a connection that can be accepted.
+
+    `loop.sock_accept` is no help: cancelled in the moment in which somebody comes, it accepts all
+    the same, loses the connection and has the loop report an InvalidStateError.
+    """
+    loop = asyncio.get_running_loop()
+    somebody = asyncio.Event()
+    loop.add_reader(listener, somebody.set)
+    try:
+        await somebody.wait()
+    finally:
+        loop.remove_reader(listener)
+
+
 class Connections:
     """Accepts connections and answers what is asked on them.
 
@@ -119,12 +134,12 @@ class Connections:
         self.closing = False
 
     async def accept(self, listener: socket.socket) -> None:
-        """Accept until cancelled."""
-        loop = asyncio.get_running_loop()
+        """Accept until cancelled; the listener must stay open until this has ended."""
         said = False
         while True:
+            await _somebody_waits(listener)
             try:
-                connection, place = await loop.sock_accept(listener)
+                connection, place = listener.accept()
             except OSError as exc:
                 if exc.errno not in _EXHAUSTED:
                     continue  # the client was gone already
