@@ -3,8 +3,11 @@
 Sources: fs/kernfs/file.c and fs/seq_file.c for how a read ends.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import compress, count, repeat
+from operator import ne
 
 from cgexporter import host, kernel
 from cgexporter.descriptors import Descriptors
@@ -16,6 +19,8 @@ _FIRST_SIZE = 4096
 _LEAST_SIZE = 64
 # Lists of many records, which one read() may end between two: never held open.
 _LISTS = frozenset({"cgroup.procs", "cgroup.threads", "tasks"})
+_FROM_START = repeat(0)
+_TOP_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def _pread_whole(fd: int, size: int) -> bytes:
@@ -116,33 +121,65 @@ class File:
             self.fd = -1
 
 
+class Top:
+    """A directory from which others are found: to open below it is to walk less of a path."""
+
+    __slots__ = ("_fd", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._fd = -1
+
+    @property
+    def fd(self) -> int:
+        """A descriptor to open from, and for nothing else: open(2), O_PATH.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        if self._fd < 0:
+            self._fd = host.os.open(self.path, _TOP_FLAGS)
+        return self._fd
+
+    def close(self) -> None:
+        """Let the descriptor go."""
+        if self._fd >= 0:
+            host.os.close(self._fd)
+            self._fd = -1
+
+
 class Directory:
     """The files of one cgroup in one hierarchy, read again and again.
 
     `changed` are the files whose content was new in the last `refresh`. A cgroup is its path
     and inode: a directory that was removed and made again under the same name is another
-    cgroup, and reads as GONE here.
+    cgroup, and reads as GONE here. `waits` says that it is to be watched, and that there was no
+    time for it.
     """
 
     __slots__ = (
-        *("_counters", "_notices", "_outcomes", "_settings", "_watch"),
-        *("changed", "files", "inode", "path"),
+        *("_below", "_counters", "_notices", "_outcomes", "_settings", "_top", "_watch"),
+        *("changed", "files", "inode", "path", "waits"),
     )
 
     def __init__(
         self,
-        path: str,
+        top: Top,
+        below: str,
         inode: int,
         files: Iterable[File],
         outcomes: Outcomes,
         settings: AbstractSet[str] = frozenset(),
     ) -> None:
-        self.path = path
+        self.path = f"{top.path}/{below}" if below else top.path
+        self._top = top
+        self._below = f"./{below}"
         self.inode = inode
         self.files = tuple(files)
         self._settings = tuple(file for file in self.files if file.name in settings)
         self._counters = tuple(file for file in self.files if file.name not in settings)
         self.changed: list[File] = []
+        self.waits = False
         self._outcomes = outcomes
         self._notices: Notices | None = None
         self._watch: Watch | None = None
@@ -164,7 +201,7 @@ class Directory:
         return [file for file in files if not isinstance(file.content, Missing)]
 
     def read_unheld(self, files: Sequence[File], changed: list[File]) -> bool:
-        """Read files by their whole paths: to open the directory costs as much as one of them.
+        """Read files by their paths: to open the directory costs as much as one of them.
 
         A path that led to another cgroup once never leads back, so the inode of the last file
         tells that all were this cgroup's.
@@ -180,8 +217,9 @@ class Directory:
             OSError: one cannot be read like this.
         """
         last = files[-1]
+        top, below = self._top.fd, self._below
         for file in files:
-            fd = host.os.open(f"{self.path}/{file.name}", READ_FLAGS)
+            fd = host.os.open(f"{below}/{file.name}", READ_FLAGS, dir_fd=top)
             try:
                 data = file.read(fd)
                 if data != file.content:
@@ -215,8 +253,9 @@ class Directory:
         return self._read(self._counters, descriptors, probe)
 
     def _read_settings_too(self, notices: Notices, descriptors: Descriptors, probe: bool) -> bool:
-        if self._watch is None and probe:
+        if self._watch is None and (probe or self.waits):
             self._watch = notices.watch(self.path)
+            self.waits = self._watch is None and notices.out_of_time
             if self._watch is not None:
                 for file in self._settings:
                     file.close(descriptors)
@@ -287,13 +326,21 @@ class Directories:
     Mostly there is nothing to do but to read the same files, of all of them in one go.
     """
 
-    __slots__ = ("_directories", "_held", "_reads", "_unheld", "_watches")
+    __slots__ = (
+        *("_contents", "_directories", "_fds", "_held", "_reads", "_sizes"),
+        *("_unheld", "_waits", "_watches"),
+    )
 
     def __init__(self, directories: Sequence[Directory]) -> None:
         self._directories = directories
-        self._held: Sequence[File] = ()
+        # By place: each held file, its descriptor, how much to ask for, and what came last.
+        self._held: list[File] = []
+        self._fds: list[int] = []
+        self._sizes: list[int] = []
+        self._contents: list[Content] = []
         self._unheld: Sequence[tuple[Directory, Sequence[File]]] = ()
         self._watches: Sequence[Watch] = ()
+        self._waits = False
         self._reads = 0
 
     def __iter__(self) -> Iterator[Directory]:
@@ -313,19 +360,16 @@ class Directories:
             return []
         probe = is_due(self._reads, self._directories[0].inode)
         self._reads += 1
-        if probe:
+        if probe or self._waits:
             return self._refresh_each(descriptors, probe)
         for watch in self._watches:
             if watch.written:
                 return self._refresh_each(descriptors, probe)
-        changed = []
-        pread = host.os.pread
+        changed: list[File] = []
         try:
-            for file in self._held:
-                data = pread(file.fd, file.size, 0)
-                if data != file.content:
-                    file.content = file.whole(file.fd, data)
-                    changed.append(file)
+            contents = list(map(host.os.pread, self._fds, self._sizes, _FROM_START))
+            if contents != self._contents:
+                self._compare(contents, changed)
             for directory, files in self._unheld:
                 if not directory.read_unheld(files, changed):
                     return None
@@ -333,6 +377,13 @@ class Directories:
             others = self._refresh_each(descriptors, probe)
             return None if others is None else changed + others
         return changed
+
+    def _compare(self, contents: list[bytes], changed: list[File]) -> None:
+        for place in compress(count(), map(ne, contents, self._contents)):
+            file = self._held[place]
+            self._contents[place] = file.content = file.whole(file.fd, contents[place])
+            self._sizes[place] = file.size
+            changed.append(file)
 
     def _refresh_each(self, descriptors: Descriptors, probe: bool) -> list[File] | None:
         changed = []
@@ -346,9 +397,13 @@ class Directories:
     def _sort(self) -> None:
         steady = [(directory, directory.steady()) for directory in self._directories]
         self._held = [file for _, files in steady for file in files if file.fd >= 0]
+        self._fds = [file.fd for file in self._held]
+        self._sizes = [file.size for file in self._held]
+        self._contents = [file.content for file in self._held]
         unheld = [(directory, [f for f in files if f.fd < 0]) for directory, files in steady]
         self._unheld = [(directory, files) for directory, files in unheld if files]
         self._watches = [d.watch for d in self._directories if d.watch is not None]
+        self._waits = any(directory.waits for directory in self._directories)
 
     def let_go(self, descriptors: Descriptors) -> None:
         """Let every descriptor go, and read on."""

@@ -37,10 +37,14 @@ class Hierarchy:
         """Path of a cgroup as /proc/PID/cgroup has it, from the path below the mount."""
         return below if self.root == "/" else self.root + ("" if below == "/" else below)
 
+    def below(self, path: str) -> str:
+        """Where the cgroup with this path is below the mount point; empty for the root's."""
+        return (path if self.root == "/" else path.removeprefix(self.root)).strip("/")
+
     def directory(self, path: str) -> str:
         """Directory of the cgroup with this path."""
-        below = path if self.root == "/" else path.removeprefix(self.root)
-        return self.mount_point + ("" if below == "/" else below)
+        below = self.below(path)
+        return f"{self.mount_point}/{below}" if below else self.mount_point
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,6 +177,11 @@ class Notices:
         """How many directories are watched."""
         return len(self._watches)
 
+    @property
+    def out_of_time(self) -> bool:
+        """Whether directories that are not watched by now have to wait for another scan."""
+        return self._spent >= self._SECONDS_A_SCAN
+
     def watch(self, path: str) -> Watch | None:
         """Watch a directory; None where that is not possible, or not any more in this scan.
 
@@ -185,7 +190,7 @@ class Notices:
         """
         if len(self._watches) >= self._most or not self._trusted:
             return None
-        if self._spent >= self._SECONDS_A_SCAN:
+        if self.out_of_time:
             return None
         began = time.perf_counter()
         number = self._inotify.add(path, MODIFY | MOVED | CREATE | DELETE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from cgexporter import host, kernel
 from cgexporter.descriptors import Descriptors
-from cgexporter.files import Directories, Directory, File, Outcomes
+from cgexporter.files import Directories, Directory, File, Outcomes, Top
 from cgexporter.hierarchies import Hierarchies, Hierarchy
 from cgexporter.inotify import Notices
 from cgexporter.kernel import Missing
@@ -61,6 +61,7 @@ class _Watched:
         sources: Sequence[Source],
         outcomes: Outcomes,
         notices: Notices | None,
+        tops: Mapping[Hierarchy, Top],
     ) -> None:
         self.inodes = where
         self.cgroup: Cgroup | None = None
@@ -80,7 +81,8 @@ class _Watched:
         self.directories = Directories(
             [
                 Directory(
-                    hierarchy.directory(path), where[hierarchy], named.values(), outcomes, SETTINGS
+                    *(tops[hierarchy], hierarchy.below(path), where[hierarchy]),
+                    *(named.values(), outcomes, SETTINGS),
                 )
                 for hierarchy, named in files.items()
             ]
@@ -229,6 +231,7 @@ class Scanner:
         ]
         self._machine_facts = MachineReader(hierarchies.procfs)
         self._watched: dict[str, _Watched] = {}
+        self._tops = {tree: Top(tree.mount_point) for tree in hierarchies.all}
         self._outcomes = Outcomes()
         self._warned_drop = False
         self._under_way: tuple[Mapping[str, Cgroup], Found] | None = None
@@ -278,7 +281,7 @@ class Scanner:
             watched = self._watched.get(path)
             if watched is None:
                 watched = self._watched[path] = _Watched(
-                    path, where, self._sources, self._outcomes, self.notices
+                    path, where, self._sources, self._outcomes, self.notices, self._tops
                 )
             try:
                 cgroup = watched.read(path, leaf, run)
@@ -323,6 +326,8 @@ class Scanner:
         """Close every file."""
         for path in list(self._watched):
             self._forget(path)
+        for top in self._tops.values():
+            top.close()
         if self.notices is not None:
             self.notices.close()
             self.notices = None

@@ -11,7 +11,7 @@ import pytest
 
 from cgexporter import kernel
 from cgexporter.descriptors import Descriptors, raise_limit
-from cgexporter.files import Directories, Directory, File, Outcomes
+from cgexporter.files import Directories, Directory, File, Outcomes, Top
 from cgexporter.kernel import Content, Missing
 from cgexporter.walker import Walker, is_due
 
@@ -28,6 +28,7 @@ REASONS = [
 ]
 NO_REASONS = [errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINVAL]
 CALLS = ["open", "read"]
+TOPS: list[Top] = []  # of one test, to be closed
 
 real_open, real_read, real_pread, real_readlink = os.open, os.read, os.pread, os.readlink
 real_stat, real_scandir = os.stat, os.scandir
@@ -100,13 +101,16 @@ def no_descriptor_leaks(count_descriptors: Count, cgroup_fd: int) -> Iterator[No
     """Whatever a test does, in the end every descriptor is closed again."""
     before = count_descriptors()
     yield
+    while TOPS:
+        TOPS.pop().close()
     assert count_descriptors() == before
 
 
 def watch(path: Path, *names: str) -> Directory:
     """Files of one cgroup, to be read again and again."""
+    TOPS.append(Top(str(path.parent)))
     files = [File(name) for name in names]
-    return Directory(str(path), real_stat(path).st_ino, files, Outcomes())
+    return Directory(TOPS[-1], path.name, real_stat(path).st_ino, files, Outcomes())
 
 
 def contents(directory: Directory) -> dict[str, Content]:
@@ -336,7 +340,7 @@ def test_lists_are_read_to_their_end(cgroup: Path) -> None:
 
 @pytest.mark.parametrize("bound", [0, 1, 10])
 def test_files_that_are_not_held(cgroup: Path, faults: Faults, bound: int) -> None:
-    """Read by their whole paths, they say what held ones do, and no directory is opened for it."""
+    """Read by their paths, they say what held ones do, and no directory is opened for it."""
     descriptors = Descriptors(bound)
     names = ("cpu.stat", "cgroup.threads", "memory.max")
     (cgroup / "cg/cgroup.threads").touch()
@@ -779,9 +783,8 @@ def test_outcomes_of_a_directory(cgroup: Path, faults: Faults, bound: int) -> No
     """Every change of a file's content is counted, and nothing is left of a closed directory."""
     outcomes = Outcomes()
     names = ("cpu.stat", "memory.max", "irq.pressure")
-    directory = Directory(
-        str(cgroup / "cg"), real_stat(cgroup / "cg").st_ino, map(File, names), outcomes
-    )
+    inode = real_stat(cgroup / "cg").st_ino
+    directory = Directory(Top(str(cgroup)), "cg", inode, map(File, names), outcomes)
     descriptors = Descriptors(bound)
     directory.refresh(descriptors)
     assert [outcomes.of(name) for name in names] == [(1, {}), (1, {}), (0, {Missing.ABSENT: 1})]

@@ -257,6 +257,30 @@ def test_a_write_while_the_scan_runs_is_no_surprise(
     assert caplog.messages == []
 
 
+def test_who_waits_to_be_watched_is_soon(
+    tmp_path: Path, replace_calls: Replace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes some scans where there is much to watch, and not until all is looked at again."""
+    monkeypatch.setattr(inotify.Notices, "_SECONDS_A_SCAN", 1e-9)  # one directory a scan
+    host = Host(tmp_path, 0)
+    host.scanner.heed_notices()
+    read: set[str] = set()
+
+    def opening(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        read.add(path.removeprefix("./"))
+        return real_open(path, flags, mode, dir_fd=dir_fd)
+
+    for _ in range(10):  # four directories, watched to be listed and to be read
+        host.limits()
+    replace_calls(open=opening)
+    assert host.limits()[ONE] == 8192
+    assert f"{ONE[1:]}/memory.current" in read
+    assert f"{ONE[1:]}/memory.max" not in read
+    host.write(ONE, "memory.max", "1001\n")
+    assert host.limits()[ONE] == 1001
+    host.scanner.close()
+
+
 def test_watching_is_spread_over_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once watching took its time of a scan, the rest is left to later ones."""
     monkeypatch.setattr(inotify.Notices, "_SECONDS_A_SCAN", 0.0)

@@ -360,7 +360,8 @@ def test_appear_and_vanish(
     lay(cgroup("/"))
     before = count_descriptors()
     made = scanner(max_open_files=open_files)
-    made.scan()
+    for _ in range(4):  # from the fourth on files are opened from the top of the tree
+        made.scan()
     held = made.descriptors.held
     for number in range(5):
         lay(cgroup("/a", memory_current=f"{number}\n"))
@@ -371,7 +372,7 @@ def test_appear_and_vanish(
         (tmp_path / "cg/a").rename(tmp_path / f"gone{number}")
         assert list(made.scan().cgroups) == ["/"]
         assert made.descriptors.held == held
-        assert count_descriptors() == before + held
+        assert count_descriptors() == before + held + 1  # the top
 
 
 def test_other_inode(lay: Lay, scanner: Make, tmp_path: Path, open_files: int) -> None:
