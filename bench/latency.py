@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 
 from containers import containers
+from scrape import WARM_UP
 
 from cgexporter import cli, server
 from cgexporter.exporter import Exporter
@@ -75,7 +76,7 @@ async def _run(exporter: Exporter, scrapes: int) -> dict[str, list[float]]:
         output, _ = await process.communicate()
         results[name] = json.loads(output)
 
-    await ask("warm-up", "/metrics", 20, 0)
+    await ask("warm-up", "/metrics", WARM_UP, 0)
     watching = asyncio.create_task(_watch_loop(lags))
     await asyncio.gather(
         ask("scrape", "/metrics", scrapes, 0.1),

@@ -31,7 +31,7 @@ from cgexporter.publish import Format
 from cgexporter.web.gzip import Gzip
 
 STAGES = ("walk", "read", "correlate", "render", "gzip")
-WARM_UP = 40  # files and processes are looked at again in the first scans
+WARM_UP = 70  # files and processes are looked at again in the first scans, and then each 64th time
 
 
 def cpu_ms() -> float:
