@@ -4,7 +4,7 @@ Sources: fs/kernfs/file.c and fs/seq_file.c for how a read ends.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import compress, count, repeat
 from operator import ne
@@ -62,16 +62,21 @@ class Outcomes:
         return sorted(name for name, counts in self._counts.items() if any(counts.values()))
 
 
+# Number of a section's source, parser, and place among the arguments: see `scan`.
+Readers = Sequence[tuple[int, Callable[[bytes], object], int]]
+
+
 class File:
     """One file of one cgroup: its latest content, and the descriptor it is read through.
 
-    `inode` is known of a file that is not held.
+    `inode` is known of a file that is not held. `readers` say what its content is for.
     """
 
-    __slots__ = ("content", "fd", "inode", "name", "size")
+    __slots__ = ("content", "fd", "inode", "name", "readers", "size")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, readers: Readers = ()) -> None:
         self.name = name
+        self.readers = readers
         self.fd = -1
         self.inode = 0
         self.size = _FIRST_SIZE

@@ -971,7 +971,36 @@ OWN: tuple[Own, ...] = (
     ),
 )
 
+
 # Labels beside those of the level that the name begins with.
+class Process(NamedTuple):
+    """A metric about the exporter's process: each of Prometheus' clients has it."""
+
+    name: str
+    kind: Kind
+    unit: str
+    help: str
+
+    @property
+    def family(self) -> str:
+        """Name of the family, without ``_total``."""
+        return f"process_{self.name}"
+
+
+PROCESS: tuple[Process, ...] = (
+    Process("cpu_seconds", COUNTER, "seconds", "CPU time of this process."),
+    Process("virtual_memory_bytes", GAUGE, "bytes", "Virtual memory of this process."),
+    Process("resident_memory_bytes", GAUGE, "bytes", "Resident memory of this process."),
+    Process(
+        "start_time_seconds",
+        GAUGE,
+        "seconds",
+        "When this process started, in seconds since the epoch.",
+    ),
+    Process("max_fds", GAUGE, "", "Descriptors this process may have open."),
+    Process("open_fds", GAUGE, "", "Descriptors of this process."),
+)
+
 NAMESPACES: tuple[Own, ...] = (
     Own(
         "container_namespace_shared",

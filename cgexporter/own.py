@@ -1,4 +1,4 @@
-"""The exporter's metrics about itself, through prometheus-client."""
+"""The exporter's metrics about itself and its process."""
 
 import functools
 import math
@@ -6,11 +6,6 @@ import os
 import resource
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.registry import Collector
 
 from cgexporter import kernel
 from cgexporter.correlate.identity import View
@@ -22,39 +17,32 @@ from cgexporter.exporter import (
     host_facts,
     support_reason,
 )
+from cgexporter.families import Samples, families
 from cgexporter.kernel import Missing
-from cgexporter.metric import Kind
-from cgexporter.metrics import OWN, PREFIX
+from cgexporter.metrics import OWN, PROCESS, Own
 from cgexporter.parse.proc import parse_boot_time, parse_start_time
 from cgexporter.publish import Format
 from cgexporter.web.status import WebStatus
 
-Samples = Iterable[tuple[Sequence[str], float]]
+# The values of a sample's labels and its own; and those of each row, by its name.
+_Found = Iterable[tuple[Sequence[str], float]]
+_Values = Mapping[str, _Found]
 
 
-class OwnCollector(Collector):
-    """Yields the families of `metrics.OWN` for one page."""
-
-    def __init__(self, exporter: Exporter, view: View, web: WebStatus | None) -> None:
-        self._values = {
-            **_values(exporter, view),
-            **_watches(exporter),
-            **_web(web),
-        }
-
-    def collect(self) -> Iterator[Metric]:
-        """The families, in the order of the table."""
-        suffixes = {Kind.COUNTER: "_total", Kind.INFO: "_info", Kind.GAUGE: ""}
-        for row in OWN:
-            family = Metric(row.family, row.help, row.kind.value, row.unit)
-            for values, value in self._values[row.name]:
-                names = dict(zip(row.labels, values, strict=True))
-                family.add_sample(row.family + suffixes[row.kind], names, value)
-            if family.samples:
-                yield family
+def _own(
+    exporter: Exporter, view: View, web: WebStatus | None, rows: Sequence[Own], form: Format
+) -> Iterator[str]:
+    values = {**_values(exporter, view), **_watches(exporter), **_web(web)}
+    samples = {
+        row.name: [
+            (tuple(zip(row.labels, found, strict=True)), value) for found, value in values[row.name]
+        ]
+        for row in rows
+    }
+    return families(rows, samples, form)
 
 
-def _values(exporter: Exporter, view: View) -> Mapping[str, Samples]:
+def _values(exporter: Exporter, view: View) -> _Values:
     tiers = Counter(view.tiers.values())
     snapshot, status, sweep = view.snapshot, exporter.status, exporter.sweep
     names = exporter.resolver.status
@@ -95,11 +83,11 @@ def _values(exporter: Exporter, view: View) -> Mapping[str, Samples]:
     }
 
 
-def _known(value: float | None) -> Samples:
+def _known(value: float | None) -> _Found:
     return [] if value is None else [((), value)]
 
 
-def _watches(exporter: Exporter) -> Mapping[str, Samples]:
+def _watches(exporter: Exporter) -> _Values:
     watcher, notices = exporter.watcher, exporter.scanner.notices
     watches = (watcher.watches if watcher else 0) + (len(notices) if notices else 0)
     missing = watcher.missing.items() if watcher else ()
@@ -120,7 +108,7 @@ def start_time() -> float | None:
 
 
 # The event loop counts while this is read: dict() copies in one step.
-def _web(status: WebStatus | None) -> Mapping[str, Samples]:
+def _web(status: WebStatus | None) -> _Values:
     names = (
         *("web_connections", "web_requests", "web_connections_ended"),
         *("web_config_last_reload_successful", "web_config_last_reload_success_timestamp_seconds"),
@@ -128,7 +116,7 @@ def _web(status: WebStatus | None) -> Mapping[str, Samples]:
     if status is None:
         return {name: [] for name in names}
     configured = status.reloaded is not None
-    values: tuple[Samples, ...] = (
+    values: tuple[_Found, ...] = (
         [((), status.connections)],
         [((str(code),), n) for code, n in sorted(dict(status.requests).items())],
         [((reason,), n) for reason, n in sorted(dict(status.ended).items())],
@@ -138,43 +126,25 @@ def _web(status: WebStatus | None) -> Mapping[str, Samples]:
     return dict(zip(names, values, strict=True))
 
 
-class ProcessCollector(Collector):
+def _process() -> Mapping[str, Samples]:
     """The ``process_*`` families that each of Prometheus' clients has.
 
-    prometheus-client's own collector lists /proc/self/fd to count descriptors, which with
-    the 10,000 held here costs more than a scan.
+    Descriptors are counted without listing /proc/self/fd: with the 10,000 held here that costs
+    more than a scan. From getrusage(2) and /proc/self.
     """
-
-    def collect(self) -> Iterator[Metric]:
-        """The families, from getrusage(2) and /proc/self."""
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        cpu = CounterMetricFamily(
-            "process_cpu_seconds", "CPU time of this process.", unit="seconds"
-        )
-        cpu.add_metric([], usage.ru_utime + usage.ru_stime)
-        yield cpu
-        pages = kernel.memory_pages()
-        for name, count in zip(("virtual", "resident"), pages, strict=True):
-            yield GaugeMetricFamily(
-                f"process_{name}_memory_bytes",
-                f"{name.capitalize()} memory of this process.",
-                count * resource.getpagesize(),
-            )
-        if (started := start_time()) is not None:
-            yield GaugeMetricFamily(
-                "process_start_time_seconds",
-                "When this process started, in seconds since the epoch.",
-                started,
-                unit="seconds",
-            )
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        yield GaugeMetricFamily(
-            "process_max_fds",
-            "Descriptors this process may have open.",
-            math.inf if limit == resource.RLIM_INFINITY else limit,
-        )
-        if descriptors := kernel.open_descriptors():
-            yield GaugeMetricFamily("process_open_fds", "Descriptors of this process.", descriptors)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    virtual, resident = kernel.memory_pages()
+    page_bytes = resource.getpagesize()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    values = {
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "virtual_memory_bytes": virtual * page_bytes,
+        "resident_memory_bytes": resident * page_bytes,
+        "start_time_seconds": start_time(),
+        "max_fds": math.inf if most == resource.RLIM_INFINITY else most,
+        "open_fds": kernel.open_descriptors() or None,
+    }
+    return {name: [((), value)] for name, value in values.items()}
 
 
 def page(exporter: Exporter, view: View, form: Format, web: WebStatus | None = None) -> bytes:
@@ -193,16 +163,14 @@ def parts(
         form: how.
         web: of the server that the page is for, if any.
     """
-    registry = CollectorRegistry()
-    registry.register(OwnCollector(exporter, view, web))
-    registry.register(ProcessCollector())
-    generate = openmetrics.generate_latest if form is Format.OPENMETRICS else generate_latest
-    own: bytes = generate(registry)
-    return [*exporter.parts(view, form), own]
+    own = [*_own(exporter, view, web, OWN, form), *families(PROCESS, _process(), form)]
+    if form is Format.OPENMETRICS:
+        own.append("# EOF\n")
+    return [*exporter.parts(view, form), "".join(own).encode()]
 
 
 # The age of a file's samples is that of the file, which node_exporter tells.
-_NOT_IN_FILES = frozenset({f"{PREFIX}_snapshot_age_seconds"})
+_IN_FILES = tuple(row for row in OWN if row.name != "snapshot_age_seconds")
 
 
 def textfile(exporter: Exporter, view: View) -> bytes:
@@ -210,19 +178,5 @@ def textfile(exporter: Exporter, view: View) -> bytes:
 
     Without `process_*`: node_exporter has its own, and a family told twice fails its scrape.
     """
-    registry = CollectorRegistry()
-    own = OwnCollector(exporter, view, None)
-    registry.register(_Chosen([f for f in own.collect() if f.name not in _NOT_IN_FILES]))
-    text: bytes = generate_latest(registry)
-    return exporter.render(view, Format.TEXT).encode() + text
-
-
-class _Chosen(Collector):
-    """Families that were collected already."""
-
-    def __init__(self, families: Sequence[Metric]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterator[Metric]:
-        """The families."""
-        yield from self._families
+    own = _own(exporter, view, None, _IN_FILES, Format.TEXT)
+    return (exporter.render(view, Format.TEXT) + "".join(own)).encode()

@@ -151,7 +151,7 @@ class _Section:
             now = self._values(section)
             changed = map(ne, now, self._values(before))
             for index, value in compress(zip(self._places, now, strict=False), changed):
-                subject.texts[index] = _line(subject.labels, value)
+                subject.texts[index] = line(subject.labels, value)
 
     def update_elements(
         self, subject: _Subject, section: object, devices: Mapping[str, str]
@@ -166,10 +166,10 @@ class _Section:
         ]
 
     def _texts(self, labelled: str, element: object) -> list[str]:
-        return [_line(labelled, value) for value in self._values(element)[:-1]]
+        return [line(labelled, value) for value in self._values(element)[:-1]]
 
 
-def _line(labelled: str, value: float | None) -> str:
+def line(labelled: str, value: float | None) -> str:
     """A sample's line behind its name."""
     if value is None:
         return ""

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cgexporter import host, kernel
@@ -39,26 +39,42 @@ def everything(path: str) -> int | None:
     return 1
 
 
-class _Part:
-    """One section of one cgroup, and what the parsers made of its files."""
+class _Plan:
+    """What is read of the cgroups that are in the same hierarchies.
 
-    __slots__ = ("parsed", "source")
+    Attributes:
+        sources: of their sections.
+        files: by hierarchy each file's name, and who reads it: the number of the section's
+            source, the parser, and its place among the arguments.
+    """
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.parsed: list[object] = [None] * source.arguments
+    __slots__ = ("files", "sources")
+
+    def __init__(self, sources: Sequence[Source], where: Iterable[Hierarchy]) -> None:
+        self.sources = sources
+        readers: dict[Hierarchy, dict[str, list[tuple[int, Parse, int]]]]
+        readers = {hierarchy: {} for hierarchy in where}
+        for number, source in enumerate(sources):
+            for wanted, place in zip(source.files, source.places, strict=True):
+                if (its := readers.get(wanted.hierarchy)) is not None:
+                    its.setdefault(wanted.name, []).append((number, wanted.parse, place))
+        self.files = {
+            hierarchy: tuple((name, tuple(found)) for name, found in its.items())
+            for hierarchy, its in readers.items()
+            if its
+        }
 
 
 class _Watched:
     """One cgroup between scans: its directories, one a hierarchy, and its sections."""
 
-    __slots__ = ("all_parts", "cgroup", "directories", "inodes", "readers")
+    __slots__ = ("all_parts", "cgroup", "directories", "inodes", "parsed", "sources")
 
     def __init__(
         self,
         path: str,
         where: dict[Hierarchy, int],
-        sources: Sequence[Source],
+        plan: _Plan,
         outcomes: Outcomes,
         notices: Notices | None,
         tops: Mapping[Hierarchy, Top],
@@ -68,23 +84,16 @@ class _Watched:
         # Look at each part again: a file had not its format, which is said in each scan, or the
         # last reading broke off, and what it had read by then was not parsed.
         self.all_parts = False
-        # By file, the sections that it is part of, by which parser, and its place in each.
-        self.readers: dict[File, list[tuple[_Part, Parse, int]]] = {}
-        files: dict[Hierarchy, dict[str, File]] = {}
-        for source in sources:
-            part = _Part(source)
-            for wanted, place in zip(source.files, source.places, strict=True):
-                if wanted.hierarchy in where:
-                    known = files.setdefault(wanted.hierarchy, {})
-                    file = known.setdefault(wanted.name, File(wanted.name))
-                    self.readers.setdefault(file, []).append((part, wanted.parse, place))
+        self.sources = plan.sources
+        # By source, what the parsers made of its files.
+        self.parsed: list[list[object]] = [[None] * source.arguments for source in plan.sources]
         self.directories = Directories(
             [
                 Directory(
                     *(tops[hierarchy], hierarchy.below(path), where[hierarchy]),
-                    *(named.values(), outcomes, SETTINGS),
+                    *([File(*file) for file in files], outcomes, SETTINGS),
                 )
-                for hierarchy, named in files.items()
+                for hierarchy, files in plan.files.items()
             ]
         )
         if notices is not None:
@@ -99,17 +108,18 @@ class _Watched:
             return None
         last = self.cgroup
         if last is None or leaf != last.leaf or look_at_all:
-            changed = list(self.readers)
+            changed = [file for directory in self.directories for file in directory.files]
         elif not changed:
             self.all_parts = False
             return last
         errors = len(run.odd)
-        parts: dict[_Part, None] = {}  # each once
+        parts: dict[int, None] = {}  # each once
         for file in changed:
-            for part, parse, place in self.readers[file]:
-                part.parsed[place] = run.parsed(parse, file, path)
+            for part, parse, place in file.readers:
+                self.parsed[part][place] = run.parsed(parse, file, path)
                 parts[part] = None
-        new = {part.source.section: part.source.make(part.parsed, leaf) for part in parts}
+        sources = self.sources
+        new = {sources[p].section: sources[p].make(self.parsed[p], leaf) for p in parts}
         self.all_parts = len(run.odd) > errors
         if look_at_all and last is not None:  # most of it is as it was
             new = {name: made for name, made in new.items() if made != getattr(last, name)}
@@ -231,6 +241,7 @@ class Scanner:
         ]
         self._machine_facts = MachineReader(hierarchies.procfs)
         self._watched: dict[str, _Watched] = {}
+        self._plans: dict[tuple[Hierarchy, ...], _Plan] = {}
         self._tops = {tree: Top(tree.mount_point) for tree in hierarchies.all}
         self._outcomes = Outcomes()
         self._warned_drop = False
@@ -281,7 +292,7 @@ class Scanner:
             watched = self._watched.get(path)
             if watched is None:
                 watched = self._watched[path] = _Watched(
-                    path, where, self._sources, self._outcomes, self.notices, self._tops
+                    path, where, self._plan(where), self._outcomes, self.notices, self._tops
                 )
             try:
                 cgroup = watched.read(path, leaf, run)
@@ -306,6 +317,12 @@ class Scanner:
             dropped=found.dropped,
             machine=self._machine_facts.read(),
         )
+
+    def _plan(self, where: Iterable[Hierarchy]) -> _Plan:
+        key = tuple(where)
+        if key not in self._plans:
+            self._plans[key] = _Plan(self._sources, key)
+        return self._plans[key]
 
     def _make_room(self) -> None:
         descriptors = self.descriptors

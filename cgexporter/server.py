@@ -272,7 +272,8 @@ def collect_seldom() -> None:
     """Look for cycles seldom.
 
     What is kept between scans is many objects and no cycles: a full collection of them takes
-    tens of milliseconds, in which nothing else runs. See docs/PERFORMANCE.md.
+    tens of milliseconds, in which nothing else runs. See docs/PERFORMANCE.md. Connections are
+    cycles: `web.connection` collects what is left of them.
     """
     gc.set_threshold(50_000, 50, 100)
 

@@ -1,21 +1,12 @@
 """What is said of namespaces: who shares them, how many there are, where interfaces end."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from cgexporter.correlate.facts import Port
 from cgexporter.correlate.identity import View
-from cgexporter.metrics import NAMESPACES, Kind
-from cgexporter.publish import (
-    Format,
-    Pairs,
-    container_pairs,
-    header,
-    labels,
-    pod_pairs,
-)
-
-Samples = Iterable[tuple[Pairs, int | None]]
-_SUFFIX = {Kind.COUNTER: "_total", Kind.INFO: "_info", Kind.GAUGE: ""}
+from cgexporter.families import Samples, families
+from cgexporter.metrics import NAMESPACES
+from cgexporter.publish import Format, Pairs, container_pairs, pod_pairs
 
 
 class Facts:
@@ -32,22 +23,8 @@ class Facts:
         of = (view.namespaces, ends, names, form, list(_ports(view)))
         if self._of is None or of[0] is not self._of[0] or of[1:] != self._of[1:]:  # type: ignore[index]
             self._of = of
-            self._text = "".join(_families(view, form))
+            self._text = "".join(families(NAMESPACES, _values(view), form))
         return self._text
-
-
-def _families(view: View, form: Format) -> Iterator[str]:
-    values = _values(view)
-    for row in NAMESPACES:
-        name = row.family + _SUFFIX[row.kind]
-        samples = [
-            f"{name}{labels(pairs)} {value}\n"
-            for pairs, value in values[row.name]
-            if value is not None
-        ]
-        if samples:
-            yield header(row.family, row.kind, row.unit, row.help, form)
-            yield "".join(samples)
 
 
 def _values(view: View) -> Mapping[str, Samples]:

@@ -8,6 +8,7 @@ longest for its client.
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,6 +30,8 @@ _CHUNK_BYTES = 64 * 1024
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 2 << 20
 _CLOSE_SECONDS = 10.0
+# asyncio's transports refer to themselves, 2 kB each: how many may lie about.
+_LEFT_OVER = 256
 # Nothing can be accepted for lack of descriptors or memory: wait so long.
 _PAUSE_SECONDS = 0.1
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -131,6 +134,7 @@ class Connections:
         self._waiting: dict[_Client, None] = {}
         self._sending: dict[_Client, None] = {}
         self._answering: set[_Client] = set()
+        self._left_over = 0
         self.closing = False
 
     async def accept(self, listener: socket.socket) -> None:
@@ -206,6 +210,10 @@ class Connections:
             self._forget(client)
             if writer is not None:
                 writer.transport.abort()
+                self._left_over += 1
+                if self._left_over == _LEFT_OVER:
+                    self._left_over = 0
+                    gc.collect(0)
 
     async def _open(
         self, client: _Client, connection: socket.socket

@@ -22,7 +22,7 @@ def modules_after(code: str) -> set[str]:
     [
         ("table", {"asyncio", "prometheus_client", "h11", "cgexporter.server", "http", "ssl"}),
         ("json", {"asyncio", "prometheus_client", "h11", "rich", "cgexporter.server", "ssl"}),
-        ("prom", {"asyncio", "h11", "rich", "cgexporter.server"}),
+        ("prom", {"asyncio", "h11", "rich", "cgexporter.server", "prometheus_client", "ssl"}),
     ],
 )
 def test_once_imports_only_its_format(form: str, unwanted: set[str], fixtures: Path) -> None:
@@ -38,9 +38,12 @@ def test_once_imports_only_its_format(form: str, unwanted: set[str], fixtures: P
 
 
 def test_the_server_imports_no_local_view() -> None:
-    """The serving path loads neither rich nor the local views."""
+    """The serving path loads neither rich nor the local views, and no other's HTTP server."""
     loaded = modules_after("import cgexporter.cli, cgexporter.server")
-    assert not loaded & {"rich", "cgexporter.local.table", "cgexporter.local.json", "yaml"}
+    assert not loaded & {
+        *("rich", "cgexporter.local.table", "cgexporter.local.json", "yaml"),
+        *("prometheus_client", "http", "email"),
+    }
 
 
 @pytest.mark.parametrize(

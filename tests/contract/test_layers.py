@@ -29,6 +29,7 @@ LAYERS = (
     ("metrics",),
     ("publish",),
     ("cadvisor",),
+    ("families",),
     ("sharing",),
     ("exporter",),
     ("own", "local", "logs", "recording"),

@@ -107,7 +107,7 @@ def test_it_runs_as_documented(podman: Podman) -> None:
         page = answer(f"http://127.0.0.1:{port}/metrics")
     finally:
         podman("rm", "--force", "--time=0", name)
-    assert "\ncgexporter_scan_success 1.0\n" in page
+    assert "\ncgexporter_scan_success 1\n" in page
     assert 'runtime="podman"' in page
 
 

@@ -52,7 +52,7 @@ def _scrape(connection: Connection, run: str) -> tuple[Scrape, str]:
     assert answer.status == 200
     assert LINES.fullmatch(answer.body)
     text = answer.text
-    assert "\ncgexporter_scan_success 1.0\n" in text
+    assert "\ncgexporter_scan_success 1\n" in text
     found: dict[str, dict[str, float]] = {
         each: {} for each in set(IDS.findall(text)) if each.startswith(run)
     }

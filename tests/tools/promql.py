@@ -6,20 +6,14 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from cgexporter.families import Row
 from cgexporter.metric import PREFIX, Kind, Level
-from cgexporter.metrics import DECLARED, METRICS, NAMESPACES, OWN
+from cgexporter.metrics import DECLARED, METRICS, NAMESPACES, OWN, PROCESS
 from cgexporter.publish import INFOS
 
 SUFFIX = {Kind.COUNTER: "_total", Kind.INFO: "_info", Kind.GAUGE: ""}
-# What Prometheus itself says of a target, and what each of its clients says of its process.
+# What Prometheus itself says of a target.
 PROMETHEUS = {"up", "scrape_duration_seconds", "scrape_samples_scraped"}
-PROCESS = {
-    "process_cpu_seconds_total",
-    "process_resident_memory_bytes",
-    "process_virtual_memory_bytes",
-    "process_open_fds",
-    "process_max_fds",
-}
 _WORDS = {
     *("and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right"),
     *("offset", "bool", "Inf", "NaN"),
@@ -33,12 +27,13 @@ _GRAFANA = {
 
 def metrics() -> set[str]:
     """Every name that is published."""
-    names = {f"{own.family}{SUFFIX[own.kind]}" for own in (*OWN, *NAMESPACES)}
+    rows: tuple[Row, ...] = (*OWN, *PROCESS, *NAMESPACES)
+    names = {f"{row.family}{SUFFIX[row.kind]}" for row in rows}
     names |= {f"{row.family(level)}{SUFFIX[row.kind]}" for row in METRICS for level in row.levels}
     names |= {ask.family for ask in DECLARED}
     names |= {f"{PREFIX}_{level.value}_info" for level, _ in INFOS}
     names |= {f"{PREFIX}_{level.value}_limits_info" for level in Level}
-    return names | PROMETHEUS | PROCESS
+    return names | PROMETHEUS
 
 
 def named(expr: str) -> set[str]:

@@ -115,7 +115,7 @@ def is_whole(answer: bytes) -> bool:
     return (
         head.startswith(b"HTTP/1.1 200 ")
         and len(body) == length
-        and b"\ncgexporter_scan_success 1.0\n" in body
+        and b"\ncgexporter_scan_success 1\n" in body
     )
 
 

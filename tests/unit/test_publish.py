@@ -40,6 +40,7 @@ from cgexporter.model.network import Interface, Transport
 from cgexporter.model.pressure import Pressure
 from cgexporter.model.tasks import Core, CoreMore, Cpuset, CpusetMore, Pids, PidsLocal, Processes
 from cgexporter.publish import INFOS, Format, Publisher, header, label_value, labels
+from tests.tools.lines import normalised
 
 LABELLED = {row.section for row in METRICS if row.label}
 # Sections that are read by collectors which are off by default, or made of others.
@@ -329,15 +330,6 @@ class Reference(Collector):
             family.add_sample(sample.name, dict(sample.labels), sample.value)
         if family.samples:
             yield family
-
-
-def normalised(page: str) -> list[tuple[str, float | None]]:
-    """Lines of a page; numbers as numbers, for they may be spelt in several ways."""
-    lines: list[tuple[str, float | None]] = []
-    for line in page.split("\n")[:-1]:
-        start, _, number = line.rpartition(" ")
-        lines.append((line, None) if line.startswith("#") else (start, float(number)))
-    return lines
 
 
 @given(views())

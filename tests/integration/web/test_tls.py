@@ -215,6 +215,10 @@ class Scraper(threading.Thread):
         if connection is not None:
             connection.close()
 
+    def wait_for(self, count: int) -> None:
+        """Wait for so many answers in all."""
+        eventually(lambda: len(self.statuses) >= count, f"{count} answers")
+
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_reload_loses_no_scrape(site: Site, serve: Serve, keep: bool) -> None:
@@ -225,7 +229,7 @@ def test_reload_loses_no_scrape(site: Site, serve: Serve, keep: bool) -> None:
     scraper = Scraper(site, server.port, "wonder", keep)
     scraper.start()
     for turn in range(6):
-        time.sleep(0.4)
+        scraper.wait_for(3 * (turn + 1))
         match turn % 3:
             case 0:  # a new certificate; for a moment it is not that of the key
                 site.authority.issue("server")
@@ -235,10 +239,9 @@ def test_reload_loses_no_scrape(site: Site, serve: Serve, keep: bool) -> None:
                 site.file.write_text("tls_server_config: [\n")
                 eventually(lambda: KEPT in server.log, "a bad file to be noticed")
                 site.write("", both)
-    time.sleep(0.5)
+    scraper.wait_for(21)
     scraper.stop.set()
     scraper.join()
-    assert len(scraper.statuses) >= 15
     assert set(scraper.statuses) == {200}
     assert server.log.count(LOADED) >= 4
 
