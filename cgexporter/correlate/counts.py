@@ -12,6 +12,16 @@ def add(one: Counts, other: Counts) -> Counts:
     return _plus(one[0], other[0]), _plus(one[1], other[1]), _plus(one[2], other[2])
 
 
+def times(counts: Counts, number: int) -> Counts:
+    """The counts of so many that have the same."""
+    kills, high, refused = counts
+    return (
+        None if kills is None else kills * number,
+        None if high is None else high * number,
+        None if refused is None else refused * number,
+    )
+
+
 def less(one: Counts, other: Counts) -> Counts:
     """What is left of counts without others; never less than 0."""
     return _minus(one[0], other[0]), _minus(one[1], other[1]), _minus(one[2], other[2])

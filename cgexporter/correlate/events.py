@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from cgexporter import inotify, kernel
-from cgexporter.correlate.counts import NOTHING, Counts, add, counts_of, less, most
+from cgexporter.correlate.counts import NOTHING, Counts, add, counts_of, less, most, times
 from cgexporter.correlate.identity import View
 from cgexporter.correlate.outlived import Outlived
 from cgexporter.correlate.tiers import Tier
@@ -607,12 +607,13 @@ class EventWatcher:
 
     def _totals(self) -> dict[str, tuple[Counts, float | None]]:
         totals: dict[str, tuple[Counts, float | None]] = {}
-        for tracked in self._tracked.values():
-            counts, last = totals.get(tracked.owner, (NOTHING, None))
-            totals[tracked.owner] = (
-                add(counts, tracked.counts),
-                _later(last, tracked.last_oom_kill),
-            )
+        alike = Counter(
+            (tracked.owner, tracked.counts, tracked.last_oom_kill)
+            for tracked in self._tracked.values()
+        )  # nearly all have counted nothing
+        for (owner, counts, last), number in alike.items():
+            so_far, last_so_far = totals.get(owner, (NOTHING, None))
+            totals[owner] = (add(so_far, times(counts, number)), _later(last_so_far, last))
         return totals
 
     def _is_born(self, path: str) -> bool:
@@ -650,4 +651,6 @@ def _with_kept(owner: _Owner, cgroup: Cgroup, kept: Kept) -> Cgroup:
 
 
 def _later(one: float | None, other: float | None) -> float | None:
-    return max((t for t in (one, other) if t is not None), default=None)
+    if one is None or other is None:
+        return one if other is None else other
+    return max(one, other)
