@@ -19,6 +19,7 @@ PARTS = {
     "many": ("scrape.py", "--counts", "500", "5000", "--idle", "--scan.max-open-files=110000"),
     "latency": ("latency.py",),
     "once": ("once.py",),
+    "server": ("churn.py", "--living", "250", "--rate", "0", "--minutes", "1"),
     "churn": ("churn.py",),
 }
 

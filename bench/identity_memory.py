@@ -160,7 +160,7 @@ def own_bytes(home: Path, host: Host, flags: Sequence[str | Path], source: str, 
     paths = ("--path.cgroupfs", host.cgroupfs, "--path.procfs", host.procfs)
     with served(home / "log", [*paths, "--identity.root", host.root, *flags]) as server:
         if source:
-            told = f'cgexporter_identity_answers{{source="{source}"}} {float(count)}'
+            told = f'cgexporter_identity_answers{{source="{source}"}} {count}\n'
             assert told in server.eventually(lambda page: told in page), server.log.read_text()
         for _ in range(SCRAPES):
             server.page()

@@ -153,8 +153,8 @@ def test_changes_and_a_restart(api: Cluster, tmp_path: Path) -> None:
         api.stop()
         try:
             wait_label(server, "cart", "changed")
-            page = server.eventually(lambda page: 'errors_total{source="api"} 0.0' not in page)
-            assert 'identity_errors_total{source="api"} 0.0' not in page
+            page = server.eventually(lambda page: 'errors_total{source="api"} 0\n' not in page)
+            assert 'identity_errors_total{source="api"} 0\n' not in page
         finally:
             api.start()
         patch(api, "cart", {"metadata": {"labels": {"app": "again"}}})
@@ -173,7 +173,7 @@ def test_a_new_token_is_used(api: Cluster, tmp_path: Path) -> None:
     words = flags(api, host)
     words[words.index("--identity.token-file") + 1] = token
     with served(tmp_path / "log", words) as server:
-        page = server.eventually(lambda page: 'errors_total{source="api"} 0.0' not in page)
+        page = server.eventually(lambda page: 'errors_total{source="api"} 0\n' not in page)
         assert 'pod="tokened"' not in page
         assert "the token is not accepted" in server.log.read_text()
         token.write_text((api.home / "allowed").read_text())
@@ -201,8 +201,8 @@ def test_refused(api: Cluster, tmp_path: Path, account: str, ca: str | None, pro
         )
         words[words.index("--identity.ca-file") + 1] = api.home / ca
     with served(tmp_path / "log", words) as server:
-        page = server.eventually(lambda page: 'errors_total{source="api"} 0.0' not in page)
-        assert 'identity_errors_total{source="api"} 0.0' not in page
+        page = server.eventually(lambda page: 'errors_total{source="api"} 0\n' not in page)
+        assert 'identity_errors_total{source="api"} 0\n' not in page
         assert f'cgroup="{path}"' in page
         assert 'namespace="' not in page
         assert server.log.read_text().count(problem) == 1

@@ -160,7 +160,7 @@ _HOST_PROC = "--path.procfs=/mnt/proc"
 
 def unsupported(page: str) -> list[str]:
     """Why it is not known where interfaces end."""
-    pattern = r'^cgexporter_supported\{file="rtnetlink",reason="(.+)"\} 0\.0$'
+    pattern = r'^cgexporter_supported\{file="rtnetlink",reason="(.+)"\} 0$'
     return re.findall(pattern, page, re.MULTILINE)
 
 
