@@ -139,7 +139,7 @@ def _serves(zipapp: Path, directory: Path) -> None:
         while True:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-                    assert b"cgexporter_scan_success 1" in answer.read()
+                    assert b"\ncgexporter_scan_success 1\n" in answer.read()
                 break
             except OSError:
                 assert time.monotonic() < deadline

@@ -155,9 +155,9 @@ def test_a_source_with_a_bug_costs_the_others_nothing(
     view = exporter.name(exporter.look())
     assert container(view, docker("web")).name == "web"
     text = page(exporter, view, Format.TEXT).decode()
-    assert 'cgexporter_identity_errors_total{source="fake"} 1' in text
-    assert 'cgexporter_identity_answers{source="good"} 1' in text
-    assert "cgexporter_identity_unresolved 0" in text
+    assert 'cgexporter_identity_errors_total{source="fake"} 1\n' in text
+    assert 'cgexporter_identity_answers{source="good"} 1\n' in text
+    assert "cgexporter_identity_unresolved 0\n" in text
     assert "broken" in caplog.text
     exporter.close()
 

@@ -74,8 +74,8 @@ def test_memory_of_a_server(tmp_path: Path) -> None:
     """A dump of all its memory has the names of every container, and not the secret."""
     host, secret = planted(tmp_path)
     with served(tmp_path / "log", flags(host)) as server:
-        page = server.eventually(lambda page: "cgexporter_identity_unresolved 0" in page)
-        assert "cgexporter_identity_unresolved 0" in page
+        page = server.eventually(lambda page: "\ncgexporter_identity_unresolved 0\n" in page)
+        assert "\ncgexporter_identity_unresolved 0\n" in page
         assert 'container="planted-19"' in page
         assert 'container="ctr-19"' in page
         found = name = 0
