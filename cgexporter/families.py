@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from cgexporter.metric import Kind
-from cgexporter.publish import Format, Pairs, header, labels, line
+from cgexporter.publish import SUFFIXES, Format, Pairs, header, labels, line
 
 Samples = Iterable[tuple[Pairs, float | None]]
-_SUFFIX = {Kind.COUNTER: "_total", Kind.INFO: "_info", Kind.GAUGE: ""}
 
 
 class Row(Protocol):
@@ -43,7 +42,7 @@ def families(rows: Iterable[Row], values: Mapping[str, Samples], form: Format) -
         form: how.
     """
     for row in rows:
-        name = row.family + _SUFFIX[row.kind]
+        name = row.family + SUFFIXES[row.kind]
         lines = [line(labels(pairs), value) for pairs, value in values[row.name]]
         text = "".join(f"{name}{end}" for end in lines if end)
         if text:

@@ -31,6 +31,9 @@ class Format(enum.Enum):
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
+# What a sample's name has behind its family's.
+SUFFIXES = {Kind.COUNTER: "_total", Kind.INFO: "_info", Kind.GAUGE: ""}
+
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
@@ -66,7 +69,7 @@ def header(name: str, kind: Kind, unit: str, text: str, form: Format) -> str:
     """The lines in front of a family's samples. `name` is without ``_total``, ``_info``."""
     text = text.replace("\\", r"\\").replace("\n", r"\n")
     if form is Format.TEXT:
-        name += {Kind.COUNTER: "_total", Kind.INFO: "_info", Kind.GAUGE: ""}[kind]
+        name += SUFFIXES[kind]
         word = "gauge" if kind is Kind.INFO else kind.value
         return f"# HELP {name} {text}\n# TYPE {name} {word}\n"
     text = text.replace('"', r"\"")

@@ -12,13 +12,12 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from cgexporter.families import Row, Samples, families
-from cgexporter.metric import Kind
 from cgexporter.metrics import NAMESPACES, OWN, PROCESS, Own
 from cgexporter.publish import Format
 from tests.tools.lines import normalised
+from tests.tools.promql import SUFFIX
 
 TABLE: tuple[Row, ...] = (*OWN, *PROCESS, *NAMESPACES)
-SUFFIX = {Kind.COUNTER: "_total", Kind.INFO: "_info", Kind.GAUGE: ""}
 # What else a name may hold is in test_publish.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=8)
 VALUES = st.none() | st.integers(0, 2**60) | st.floats(0, math.inf)
