@@ -1,6 +1,6 @@
 """Finds the cgroups of one hierarchy, again and again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 from cgexporter import host
@@ -9,14 +9,22 @@ from cgexporter.kernel import VANISHED
 
 # In how many scans what seldom changes is looked at again, however long it has been there.
 EVERY = 64
+# Inodes of directories that are made one after the other have the same distance. Multiples of the
+# golden ratio lie evenly whatever it is (Knuth, The Art of Computer Programming, 6.4).
+_GOLDEN, _GOLDEN_BITS = 0x9E37_79B1, 26
 
 
-def is_due(count: int, salt: int = 0) -> bool:
+def turn_of(salt: int) -> int:
+    """A number that differs for whatever differs, and lies evenly: see `is_due`."""
+    return (salt * _GOLDEN >> _GOLDEN_BITS) % EVERY
+
+
+def is_due(count: int, turn: int = 0) -> bool:
     """Whether to look again at what seldom changes and mostly early: 1, 2, 4, … 64, 128, 192.
 
-    From EVERY on `salt` moves the turn, so that not all have theirs in one scan.
+    From EVERY on `turn` moves it, so that not all have theirs in one scan.
     """
-    return count & (count - 1) == 0 if count < EVERY else (count + salt) % EVERY == 0
+    return count & (count - 1) == 0 if count < EVERY else (count + turn) % EVERY == 0
 
 
 class Walker:
@@ -29,7 +37,7 @@ class Walker:
 
     def __init__(self, root: str, salt: int = 0) -> None:
         self._root = root
-        self._salt = salt
+        self._turn = turn_of(salt)
         # By path: inode as listed and as stat() has it (overlays may give two numbers), leaf.
         self._seen: dict[str, tuple[int, int, bool]] = {}
         # What the last walk looked at: all names in a directory, or a leaf's inode.
@@ -63,7 +71,7 @@ class Walker:
             no child. Removed and unreadable directories are left out. Afterwards `left_out`
             counts the children that were not visited, and `errors` holds what else went wrong.
         """
-        look_again = is_due(self._walks, self._salt)
+        look_again = is_due(self._walks, self._turn)
         self._walks += 1
         self.left_out = 0
         self.errors = []
@@ -146,21 +154,33 @@ class Walker:
         Where nothing is watched, a directory that was removed and made again under its name may
         pass for the old one, but its files do not: they read as GONE.
         """
-        if self.errors or self.left_out or is_due(self._walks, self._salt):
+        if self.errors or self.left_out:
             return False
-        watched = self._watches
-        if any(watch.relisted for _, watch in watched.values()):
+        if any(watch.relisted for _, watch in self._watches.values()):
             return False
+        trusted: Container[str] = self._watches
+        leaves = self._leaves
+        if is_due(self._walks, self._turn):
+            looked_at = self._listings.keys() | leaves.keys()
+            if self._notices is not None and not looked_at <= self._watches.keys():
+                return False  # a walk watches them
+            trusted = ()
+            leaves = {below: inode for below, (_, inode, leaf) in self._seen.items() if leaf}
+        if not self._are_as_they_were(leaves, trusted):
+            return False
+        self._walks += 1
+        return True
+
+    def _are_as_they_were(self, leaves: Mapping[str, int], trusted: Container[str]) -> bool:
         try:
             for below, names in self._listings.items():
-                if below not in watched and host.os.listdir(self._root + below) != names:
+                if below not in trusted and host.os.listdir(self._root + below) != names:
                     return False
-            for below, inode in self._leaves.items():
-                if below not in watched:
+            for below, inode in leaves.items():
+                if below not in trusted:
                     status = host.os.stat(self._root + below)
                     if status.st_nlink != 2 or status.st_ino != inode:
                         return False
         except OSError:
             return False  # the walk says what it is
-        self._walks += 1
         return True

@@ -20,7 +20,7 @@ from cgexporter.kernel import Missing
 from cgexporter.model import SECTIONS, Cgroup, Snapshot, cpu, io_more, memory, tasks
 from cgexporter.model.namespaces import Inventory
 from cgexporter.model.network import NetworkNamespace, Networks
-from cgexporter.walker import EVERY, is_due
+from cgexporter.walker import EVERY, is_due, turn_of
 
 # What kubelet and the runtimes give each pod sandbox; lowering a score needs
 # CAP_SYS_RESOURCE. Source: kubernetes pkg/kubelet/qos/policy.go, containerd and CRI-O.
@@ -288,7 +288,7 @@ class Correlator:
         cgroup in another scan; in between it is read again.
         """
         looks, known.looks = known.looks, known.looks + 1
-        due = known.postponed or is_due(looks, known.inode)
+        due = known.postponed or is_due(looks, turn_of(known.inode))
         search = not looks or (due and looks >= EVERY)
         if not search and not due:
             search = self._has_changed(known)
