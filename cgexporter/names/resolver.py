@@ -101,12 +101,13 @@ class Resolver:
         )
 
     def want(self, view: View) -> None:
-        """Find out, in a thread of its own, who is in a view; returns at once."""
+        """Find out, in a thread of its own, who is new in a view; returns at once."""
         self._view = view
         if self._thread is None and self._sources and not self._stopping:
             self._thread = threading.Thread(target=self._run, name="names", daemon=True)
             self._thread.start()
-        self._wake.set()
+        if _keys(view) != self._entries.keys():  # else it wakes by itself when something is due
+            self._wake.set()
 
     def resolve(self, view: View) -> Told:
         """Ask every source once for who is in a view, in this thread."""
@@ -300,6 +301,12 @@ class Resolver:
         self.status = Status(
             {name: counts[name] for name in names}, {name: self._errors[name] for name in names}
         )
+
+
+def _keys(view: View) -> set[Key]:
+    """Whom there is a name to find for."""
+    cgroups = (owner.cgroup for owners in (view.found, view.pods) for owner in owners)
+    return {(cgroup.path, cgroup.inode) for cgroup in cgroups}
 
 
 def _may_tell(source: Source, entry: _Entry) -> bool:
