@@ -273,8 +273,7 @@ def first_process(
 
 
 def _listed(directory: str, path: str) -> Sequence[int]:
-    with kernel.directory(directory) as fd:
-        content = fd if isinstance(fd, Missing) else kernel.read_file(fd, "cgroup.procs")
+    content = kernel.read_path(f"{directory}/cgroup.procs")
     if isinstance(content, Missing):
         return ()
     try:
