@@ -240,6 +240,10 @@ class Exporter:
             self.scanner.heed_notices()
         except OSError as exc:
             log.warning("limits are read in each scan: %s", exc)
+        try:
+            self.scanner.read_ahead()
+        except OSError as exc:
+            log.info("files are read one by one: %s", exc)
         if not self._counts_events:
             return
         try:

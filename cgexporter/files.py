@@ -10,13 +10,15 @@ from itertools import compress, count, repeat
 from operator import ne
 
 from cgexporter import host, kernel
+from cgexporter.aio import Requests
 from cgexporter.descriptors import Descriptors
 from cgexporter.inotify import Notices, Watch
 from cgexporter.kernel import READ_FLAGS, Content, Missing, read_to_end, reason, there_is
-from cgexporter.walker import is_due
+from cgexporter.walker import is_due, turn_of
 
 _FIRST_SIZE = 4096
-_LEAST_SIZE = 64
+# A number that grows needs a digit more: so many bytes, and a quarter of all, are kept free.
+_SPARE = 24
 # Lists of many records, which one read() may end between two: never held open.
 _LISTS = frozenset({"cgroup.procs", "cgroup.threads", "tasks"})
 _FROM_START = repeat(0)
@@ -112,10 +114,12 @@ class File:
 
     def whole(self, fd: int, data: bytes) -> bytes:
         """All of a content that was new in a read() of `size` bytes: see `_pread_whole`."""
-        if len(data) == self.size:
+        fits = len(data) < self.size
+        if not fits:
             data = _pread_whole(fd, 2 * self.size)
-        # Buffers of up to 512 bytes are what Python makes fastest.
-        self.size = max(_LEAST_SIZE, 2 * len(data))
+        room = len(data) + len(data) // 4 + _SPARE
+        if not fits or self.size > room + room // 2:
+            self.size = room
         return data
 
     def close(self, descriptors: Descriptors) -> None:
@@ -332,8 +336,8 @@ class Directories:
     """
 
     __slots__ = (
-        *("_contents", "_directories", "_fds", "_held", "_reads", "_sizes"),
-        *("_unheld", "_waits", "_watches"),
+        *("_ahead", "_contents", "_directories", "_fds", "_held", "_reads", "_requests"),
+        *("_sizes", "_turn", "_unheld", "_waits", "_watches"),
     )
 
     def __init__(self, directories: Sequence[Directory]) -> None:
@@ -347,10 +351,33 @@ class Directories:
         self._watches: Sequence[Watch] = ()
         self._waits = False
         self._reads = 0
+        self._turn = turn_of(directories[0].inode) if directories else 0
+        # For the held files, and the same where the next `refresh` is to take what they read.
+        self._requests: Requests | None = None
+        self._ahead: Requests | None = None
 
     def __iter__(self) -> Iterator[Directory]:
         """Each directory."""
         return iter(self._directories)
+
+    def ahead(self, told: bool) -> Requests | None:
+        """What `aio.Reader` is to read before the next `refresh`; None: it reads by itself.
+
+        Args:
+            told: some directory was written to; else none need be asked whether it is one of these.
+        """
+        self._ahead = None
+        if not self._held or self._waits or is_due(self._reads, self._turn):
+            return None
+        if told and self._is_told():
+            return None
+        if self._requests is None:
+            self._requests = Requests(self._fds, self._sizes)
+        self._ahead = self._requests
+        return self._ahead
+
+    def _is_told(self) -> bool:
+        return any(watch.written for watch in self._watches)
 
     def refresh(self, descriptors: Descriptors) -> list[File] | None:
         """Read every file that may have changed.
@@ -363,17 +390,15 @@ class Directories:
         """
         if not self._directories:  # who asks for namespaces alone reads no file
             return []
-        probe = is_due(self._reads, self._directories[0].inode)
+        ahead, self._ahead = self._ahead, None
+        probe = ahead is None and is_due(self._reads, self._turn)
         self._reads += 1
-        if probe or self._waits:
+        if ahead is None and (probe or self._waits or self._is_told()):
             return self._refresh_each(descriptors, probe)
-        for watch in self._watches:
-            if watch.written:
-                return self._refresh_each(descriptors, probe)
         changed: list[File] = []
         try:
-            contents = list(map(host.os.pread, self._fds, self._sizes, _FROM_START))
-            if contents != self._contents:
+            contents = self._read() if ahead is None else ahead.contents()
+            if contents is not None and contents != self._contents:
                 self._compare(contents, changed)
             for directory, files in self._unheld:
                 if not directory.read_unheld(files, changed):
@@ -383,11 +408,16 @@ class Directories:
             return None if others is None else changed + others
         return changed
 
+    def _read(self) -> list[bytes]:
+        return list(map(host.os.pread, self._fds, self._sizes, _FROM_START))
+
     def _compare(self, contents: list[bytes], changed: list[File]) -> None:
         for place in compress(count(), map(ne, contents, self._contents)):
             file = self._held[place]
             self._contents[place] = file.content = file.whole(file.fd, contents[place])
-            self._sizes[place] = file.size
+            if file.size != self._sizes[place]:
+                self._sizes[place] = file.size
+                self._requests = None
             changed.append(file)
 
     def _refresh_each(self, descriptors: Descriptors, probe: bool) -> list[File] | None:
@@ -404,6 +434,7 @@ class Directories:
         self._held = [file for _, files in steady for file in files if file.fd >= 0]
         self._fds = [file.fd for file in self._held]
         self._sizes = [file.size for file in self._held]
+        self._requests = None
         self._contents = [file.content for file in self._held]
         unheld = [(directory, [f for f in files if f.fd < 0]) for directory, files in steady]
         self._unheld = [(directory, files) for directory, files in unheld if files]

@@ -169,6 +169,7 @@ class Notices:
         self._most = most
         self._watches: dict[int, Watch] = {}
         self._doubted: list[Watch] = []
+        self._written: list[Watch] = []
         self._trusted = True
         self._said = False
         self._spent = 0.0
@@ -181,6 +182,11 @@ class Notices:
     def out_of_time(self) -> bool:
         """Whether directories that are not watched by now have to wait for another scan."""
         return self._spent >= self._SECONDS_A_SCAN
+
+    def told(self) -> bool:
+        """Whether any directory was written to that its reader has not read since."""
+        self._written = [watch for watch in self._written if watch.written]
+        return bool(self._written)
 
     def watch(self, path: str) -> Watch | None:
         """Watch a directory; None where that is not possible, or not any more in this scan.
@@ -203,6 +209,7 @@ class Notices:
                 self._said = True
             return None
         watch = self._watches.setdefault(number, Watch(number))
+        self._written.append(watch)
         watch.users += 1
         return watch
 
@@ -225,6 +232,7 @@ class Notices:
                 self._mark_all()
             elif watch := self._watches.get(event.watch):
                 watch.mark(event)
+                self._written.append(watch)
         if not all(watch.written for watch in self._doubted):
             log.warning("limits change and nothing tells of it: they are read in each scan")
             self._trusted = False
@@ -243,3 +251,4 @@ class Notices:
     def _mark_all(self) -> None:
         for watch in self._watches.values():
             watch.written = watch.relisted = True
+        self._written = list(self._watches.values())

@@ -118,6 +118,20 @@ def directory(path: str) -> Iterator[int | Missing]:
         host.os.close(fd)
 
 
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[int]:
+    """A file, open for the time of a `with` block, for whoever does not read it by read(2).
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    fd = host.os.open(path, READ_FLAGS)
+    try:
+        yield fd
+    finally:
+        host.os.close(fd)
+
+
 def read_file(dir_fd: int, name: str, alive: str = "cgroup.procs") -> Content:
     """Read one whole file of an open cgroup (or, with alive="stat", /proc/PID) directory.
 

@@ -1,12 +1,15 @@
 """Walks the hierarchies: `Scanner.scan() -> Snapshot`, synchronous, one thread at a time."""
 
+import contextlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from cgexporter import host, kernel
+from cgexporter.aio import Reader
 from cgexporter.descriptors import Descriptors
 from cgexporter.files import Directories, Directory, File, Outcomes, Top
 from cgexporter.hierarchies import Hierarchies, Hierarchy
@@ -249,6 +252,16 @@ class Scanner:
         self.descriptors = Descriptors(max_open_files, room)
         self.others: Callable[[], int] = lambda: 0
         self.notices: Notices | None = None
+        self._reader: Reader | None = None
+
+    def read_ahead(self) -> None:
+        """Read what is held of all cgroups at once from now on: see `aio`.
+
+        Raises:
+            OSError: the kernel or a filter of system calls does not let us.
+        """
+        with kernel.opened(f"{self._hierarchies.all[0].mount_point}/cgroup.procs") as fd:
+            self._reader = Reader(fd)
 
     def heed_notices(self) -> None:
         """Ask the kernel before each scan what was written and made: see `Notices`.
@@ -285,6 +298,30 @@ class Scanner:
         if self._known is not found.cgroups:
             self._forget_missing(found)
             self._known = found.cgroups
+        with self._reading_ahead():
+            self._read_each(found, cgroups, run, deadline)
+        return Snapshot(
+            started=found.started,
+            duration_seconds=time.monotonic() - found.began,
+            mode=self.mode,
+            cgroups=cgroups,
+            devices=self._devices(),
+            files={name: FileSupport(*self._outcomes.of(name)) for name in self._outcomes.names},
+            parse_errors=run.parse_errors,
+            skipped=run.skipped,
+            dropped=found.dropped,
+            machine=self._machine_facts.read(),
+        )
+
+    def _plan(self, where: Iterable[Hierarchy]) -> _Plan:
+        key = tuple(where)
+        if key not in self._plans:
+            self._plans[key] = _Plan(self._sources, key)
+        return self._plans[key]
+
+    def _read_each(
+        self, found: Found, cgroups: dict[str, Cgroup], run: _Run, deadline: float | None
+    ) -> None:
         for path, (where, leaf) in found.cgroups.items():
             if deadline is not None and time.monotonic() > deadline:
                 total = len(found.cgroups)
@@ -305,24 +342,13 @@ class Scanner:
                 self._found = None  # it may have been made again
             else:
                 cgroups[path] = cgroup
-        return Snapshot(
-            started=found.started,
-            duration_seconds=time.monotonic() - found.began,
-            mode=self.mode,
-            cgroups=cgroups,
-            devices=self._devices(),
-            files={name: FileSupport(*self._outcomes.of(name)) for name in self._outcomes.names},
-            parse_errors=run.parse_errors,
-            skipped=run.skipped,
-            dropped=found.dropped,
-            machine=self._machine_facts.read(),
-        )
 
-    def _plan(self, where: Iterable[Hierarchy]) -> _Plan:
-        key = tuple(where)
-        if key not in self._plans:
-            self._plans[key] = _Plan(self._sources, key)
-        return self._plans[key]
+    def _reading_ahead(self) -> AbstractContextManager[None]:
+        if self._reader is None:
+            return contextlib.nullcontext()
+        told = self.notices is None or self.notices.told()
+        wanted = [watched.directories.ahead(told) for watched in self._watched.values()]
+        return self._reader.reading([each for each in wanted if each is not None])
 
     def _make_room(self) -> None:
         descriptors = self.descriptors
@@ -348,6 +374,9 @@ class Scanner:
         if self.notices is not None:
             self.notices.close()
             self.notices = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Cgroup and full path of each file that the last scan read."""

@@ -9,7 +9,7 @@ import pytest
 LAYERS = (
     ("document", "durations"),
     ("web",),
-    ("inotify", "host", "descriptors"),
+    ("aio", "inotify", "host", "descriptors"),
     ("kernel",),
     ("walker",),
     ("files",),

@@ -41,7 +41,19 @@ def cgroup(path: str, **files: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def scanner(tmp_path: Path) -> Iterator[Make]:
+def ahead(request: pytest.FixtureRequest) -> bool:
+    """Whether held files are read ahead: see `both_ways`."""
+    return bool(getattr(request, "param", False))
+
+
+# Held files are read one by one, or all ahead by io_submit.
+both_ways = pytest.mark.parametrize(
+    "ahead", [False, True], ids=["one by one", "ahead"], indirect=True
+)
+
+
+@pytest.fixture
+def scanner(tmp_path: Path, ahead: bool) -> Iterator[Make]:
     """Make scanners of the v2 tree in the temporary directory; they are closed in the end."""
     made: list[Scanner] = []
     tree = Hierarchy(f"{tmp_path}/cg", "/", frozenset(), unified=True)
@@ -64,6 +76,8 @@ def scanner(tmp_path: Path) -> Iterator[Make]:
                 room=room,
             )
         )
+        if ahead:
+            made[-1].read_ahead()
         return made[-1]
 
     yield make
@@ -88,6 +102,7 @@ def inject(replace_calls: Replace, where: str, number: int) -> None:
     replace_calls(pread=pread)
 
 
+@both_ways
 def test_cgroups_and_sections(lay: Lay, scanner: Make, tmp_path: Path, open_files: int) -> None:
     """Each cgroup has its sections, in order of path; what is not offered is absent."""
     lay(
@@ -136,6 +151,7 @@ def test_sections_that_are_wanted(lay: Lay, scanner: Make, tmp_path: Path) -> No
     assert all(name.startswith("memory.") for name in snapshot.files)
 
 
+@both_ways
 def test_unchanged_is_the_same_object(lay: Lay, scanner: Make, open_files: int) -> None:
     """What did not change is the same object; what did is a new one, and only that."""
     lay({**cgroup("/"), **cgroup("/a"), **cgroup("/b")})
@@ -155,6 +171,7 @@ def test_unchanged_is_the_same_object(lay: Lay, scanner: Make, open_files: int) 
     assert look().cgroups["/a"] is third["/a"]
 
 
+@both_ways
 def test_same_value_again(lay: Lay, scanner: Make) -> None:
     """A file that was written with the same bytes is unchanged."""
     lay(cgroup("/"))
@@ -164,6 +181,7 @@ def test_same_value_again(lay: Lay, scanner: Make) -> None:
     assert look().cgroups["/"] is first
 
 
+@both_ways
 def test_file_that_appears(lay: Lay, scanner: Make, open_files: int) -> None:
     """A controller that is switched on is seen, and off again too."""
     lay(cgroup("/"))
@@ -176,6 +194,7 @@ def test_file_that_appears(lay: Lay, scanner: Make, open_files: int) -> None:
         assert look().cgroups["/"].pids == Pids()
 
 
+@both_ways
 def test_leaf_that_gets_a_child(lay: Lay, scanner: Make) -> None:
     """Whether a cgroup has children is looked at anew in each scan."""
     lay({**cgroup("/"), **cgroup("/a")})
@@ -185,6 +204,7 @@ def test_leaf_that_gets_a_child(lay: Lay, scanner: Make) -> None:
     assert not look().cgroups["/a"].leaf
 
 
+@both_ways
 def test_parse_error(
     lay: Lay, scanner: Make, caplog: pytest.LogCaptureFixture, open_files: int
 ) -> None:
@@ -222,6 +242,7 @@ def test_parse_error(
     assert snapshot.cgroups["/a"].memory == Memory(current_bytes=1)
 
 
+@both_ways
 def test_parse_error_keeps_other_sections(lay: Lay, scanner: Make) -> None:
     """The sections of a cgroup with a bad file stay the same objects."""
     lay({**cgroup("/"), "cg/cpu.max": "100000\n"})
@@ -353,6 +374,7 @@ def test_removed_while_read(
     assert caplog.records == []
 
 
+@both_ways
 def test_appear_and_vanish(
     lay: Lay, scanner: Make, tmp_path: Path, count_descriptors: Count, open_files: int
 ) -> None:
@@ -375,6 +397,7 @@ def test_appear_and_vanish(
         assert count_descriptors() == before + held + 1  # the top
 
 
+@both_ways
 def test_other_inode(lay: Lay, scanner: Make, tmp_path: Path, open_files: int) -> None:
     """A cgroup that was made again between two scans is read through its own files."""
     lay({**cgroup("/"), **cgroup("/a", memory_current="1\n")})
@@ -398,6 +421,7 @@ def test_missing_files(lay: Lay, scanner: Make, replace_calls: Replace) -> None:
     assert list(files) == sorted(files)
 
 
+@both_ways
 def test_missing_files_of_cgroups_that_are_gone(lay: Lay, scanner: Make, tmp_path: Path) -> None:
     """Only the cgroups of this scan are counted."""
     lay({**cgroup("/"), **cgroup("/a")})
@@ -412,6 +436,7 @@ def ticking() -> Callable[[], float]:
     return partial(next, itertools.count(1.0))
 
 
+@both_ways
 def test_deadline(
     lay: Lay, scanner: Make, monkeypatch: pytest.MonkeyPatch, open_files: int
 ) -> None:
@@ -435,6 +460,7 @@ def test_deadline(
     assert all(second[path] is each for path, each in first.cgroups.items() if path != "/5")
 
 
+@both_ways
 def test_change_seen_by_a_scan_that_timed_out(
     lay: Lay, scanner: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -585,6 +611,7 @@ def hybrid(path: str) -> dict[str, str]:
     }
 
 
+@both_ways
 def test_merged_by_path(lay: Lay, scanner: Make, legacy: Hierarchies, open_files: int) -> None:
     """One cgroup has its sections from every hierarchy in which its path is."""
     lay({**hybrid(""), **hybrid("/docker"), **hybrid(CONTAINER)})
@@ -603,6 +630,7 @@ def test_merged_by_path(lay: Lay, scanner: Make, legacy: Hierarchies, open_files
         assert docker.memory == Memory(current_bytes=4096, events_local_oom_kill=3)
 
 
+@both_ways
 def test_in_one_hierarchy_only(lay: Lay, scanner: Make, legacy: Hierarchies) -> None:
     """A path that one hierarchy has and another lacks has what there is."""
     lay(
@@ -622,6 +650,7 @@ def test_in_one_hierarchy_only(lay: Lay, scanner: Make, legacy: Hierarchies) -> 
     assert cgroups["/b"].memory is None
 
 
+@both_ways
 def test_vanishes_from_one_hierarchy(
     lay: Lay, scanner: Make, legacy: Hierarchies, tmp_path: Path, open_files: int
 ) -> None:
@@ -635,6 +664,7 @@ def test_vanishes_from_one_hierarchy(
     assert cgroup.cpu == Cpu(usage_seconds=1.5)
 
 
+@both_ways
 def test_leaf_in_every_hierarchy(lay: Lay, scanner: Make, legacy: Hierarchies) -> None:
     """A cgroup with a child in one hierarchy is no leaf."""
     lay({**hybrid(""), **hybrid("/a"), "cpu,cpuacct/a/b/cgroup.procs": ""})
@@ -645,6 +675,7 @@ def test_leaf_in_every_hierarchy(lay: Lay, scanner: Make, legacy: Hierarchies) -
         assert a.memory == Memory(current_bytes=4096, events_local_oom_kill=3)
 
 
+@both_ways
 def test_v1_cgroup_that_gets_a_child(lay: Lay, scanner: Make, legacy: Hierarchies) -> None:
     """What holds of a leaf alone is gone with the first child, though no file has changed."""
     root = lay({**hybrid(""), **hybrid("/a")})

@@ -1,0 +1,278 @@
+"""Many files read by few system calls: io_submit(2), by ctypes.
+
+The kernel reads files of cgroupfs while it is asked (fs/aio.c, aio_read; fs/kernfs/file.c), so that
+nothing is ever left under way. What is saved is the way into the kernel and back for each of
+thousands of files; and no other thread of Python waits meanwhile, so that a second one may read.
+
+Sources: io_setup(2), io_submit(2), io_getevents(2), include/uapi/linux/aio_abi.h.
+"""
+
+import contextlib
+import errno
+import os
+import struct
+from array import array
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+# Numbers of io_setup, io_destroy, io_submit and io_getevents: libc has no names for them.
+_SYSCALLS = {"x86_64": (206, 207, 209, 208), "aarch64": (0, 1, 2, 4)}
+# struct iocb: data, key, flags, IOCB_CMD_PREAD, priority, descriptor, buffer, size, offset, …
+_IOCB = struct.Struct("=QIiHhIQQqQII")
+# struct io_event: data, the iocb, what read() would return or -errno, nothing.
+_EVENT_WORDS, _WHICH, _RESULT = 4, 1, 2
+_POINTER_BYTES = 8
+_AT_ONCE = 512
+
+
+_Outcome = tuple["array[int]", bytes]
+
+
+class Requests:
+    """Reads of some files from their start, and the buffer that they fill.
+
+    Attributes:
+        pointers: to an iocb for each file, as io_submit takes them.
+    """
+
+    __slots__ = (
+        *("_buffer", "_iocbs", "_is_done", "_new", "_reading", "_starts", "_taken"),
+        "pointers",
+    )
+
+    def __init__(self, descriptors: Sequence[int], sizes: Sequence[int]) -> None:
+        self._starts = (0, *accumulate(sizes))[: len(sizes)]
+        self._buffer = array("b", bytes(sum(sizes)))
+        buffer = self._buffer.buffer_info()[0]
+        iocbs = b"".join(
+            _IOCB.pack(0, 0, 0, 0, 0, fd, buffer + start, size, 0, 0, 0, 0)
+            for fd, size, start in zip(descriptors, sizes, self._starts, strict=True)
+        )
+        self._iocbs = array("b", iocbs)
+        first = self._iocbs.buffer_info()[0]
+        self.pointers = array("q", range(first, first + len(iocbs), _IOCB.size))
+        self._is_done = False
+        self._reading: Reading | None = None
+        # By file how many bytes were read, or -errno, and the whole buffer; both where they are
+        # other than before, and what they were when they were taken.
+        self._new: _Outcome | None = None
+        self._taken: _Outcome | None = None
+
+    def begin(self, reading: "Reading") -> None:
+        """From now on there are no results until `end`."""
+        self._reading = reading
+        self._is_done = False
+
+    def end(self, results: "array[int]") -> None:
+        """The kernel has read what was requested.
+
+        It is compared by the thread that let the kernel write it, which has it in its CPU's cache.
+        """
+        outcome = results, self._buffer.tobytes()
+        self._new = outcome if outcome != self._taken else None
+        self._is_done = True
+
+    def contents(self) -> list[bytes] | None:
+        """What was read; None where it is what it was, byte for byte, the last time.
+
+        What is as long as was asked for is not all of its file.
+
+        Raises:
+            OSError: one could not be read.
+        """
+        while not self._is_done:
+            assert self._reading is not None, "not begun"
+            self._reading.go_on()
+        self._reading = None
+        if self._new is None:
+            return None
+        results, data = self._new
+        if (worst := min(results)) < 0:
+            raise OSError(-worst, os.strerror(-worst))
+        self._taken = self._new
+        return [
+            data[start : start + length]
+            for start, length in zip(self._starts, results, strict=True)
+        ]
+
+
+def by_request(events: "array[int]", pointers: "array[int]") -> "array[int]":
+    """Results in the order of the requests, whichever ended first."""
+    if events[_WHICH::_EVENT_WORDS] == pointers:
+        return events[_RESULT::_EVENT_WORDS]
+    results = dict(zip(events[_WHICH::_EVENT_WORDS], events[_RESULT::_EVENT_WORDS], strict=True))
+    return array("q", map(results.__getitem__, pointers))
+
+
+class _Context:
+    """One of the kernel's, for one thread.
+
+    Raises:
+        OSError: the kernel or a filter of system calls (seccomp) does not let us.
+    """
+
+    def __init__(self) -> None:
+        import ctypes  # not for --once
+
+        if os.uname().machine not in _SYSCALLS:
+            raise OSError(errno.ENOSYS, f"io_submit is not known on {os.uname().machine}")
+        libc = ctypes.CDLL(None, use_errno=True)
+        setup, destroy, submit, get = _SYSCALLS[os.uname().machine]
+        long, pointer = ctypes.c_long, ctypes.c_void_p
+        self._errno = ctypes.get_errno
+        context = ctypes.c_ulong(0)
+        if libc.syscall(long(setup), long(_AT_ONCE), ctypes.byref(context)) < 0:
+            raise OSError(self._errno(), os.strerror(self._errno()), "io_setup")
+
+        def submit_some(count: int, pointers: int) -> int:
+            return int(libc.syscall(long(submit), context, long(count), pointer(pointers)))
+
+        def get_some(count: int, events: int) -> int:
+            words = (long(get), context, long(count), long(count), pointer(events), pointer(None))
+            return int(libc.syscall(*words))
+
+        self._submit, self._get = submit_some, get_some
+        self.close: Callable[[], None] = lambda: libc.syscall(long(destroy), context)
+        self._events = array("q", bytes(_AT_ONCE * _EVENT_WORDS * _POINTER_BYTES))
+
+    def read(self, pointers: "array[int]") -> "array[int]":
+        """Results of at most `_AT_ONCE` requests, in order."""
+        results = array("q")
+        address, left = pointers.buffer_info()
+        while left:
+            count = self._submit(left, address)
+            if count < 0:  # the first of them cannot be asked for
+                results.append(-self._errno())
+                count = 1
+            else:
+                done = len(results)
+                results += by_request(self._take(count), pointers[done : done + count])
+            address += count * _POINTER_BYTES
+            left -= count
+        return results
+
+    def _take(self, count: int) -> "array[int]":
+        address, taken = self._events.buffer_info()[0], 0
+        while taken < count:
+            place = address + taken * _EVENT_WORDS * _POINTER_BYTES
+            more = self._get(count - taken, place)
+            if more >= 0:
+                taken += more
+            elif (number := self._errno()) != errno.EINTR:
+                raise OSError(number, os.strerror(number), "io_getevents")
+        return self._events[: count * _EVENT_WORDS]
+
+
+class Reading:
+    """Reads of one scan, some under way while others' results are looked at."""
+
+    def __init__(self, requests: Sequence[Requests], context: _Context) -> None:
+        self._context = context
+        chunk: list[Requests] = []
+        count = 0
+        # Its methods need no lock.
+        self._waiting: deque[list[Requests]] = deque()
+        for each in requests:
+            each.begin(self)
+            if count + len(each.pointers) > _AT_ONCE and chunk:
+                self._waiting.append(chunk)
+                chunk, count = [], 0
+            chunk.append(each)
+            count += len(each.pointers)
+        if chunk:
+            self._waiting.append(chunk)
+        self.help: Future[None] | None = None
+
+    def work(self, context: _Context) -> bool:
+        """Read the next chunk; False when there is none."""
+        try:
+            chunk = self._waiting.popleft()
+        except IndexError:
+            return False
+        pointers = array("q")
+        for requests in chunk:
+            pointers.extend(requests.pointers)
+        try:
+            results = context.read(pointers)
+        except OSError as exc:  # each for itself says why
+            results = array("q", [-(exc.errno or errno.EIO)] * len(pointers))
+        at = 0
+        for requests in chunk:
+            end = at + len(requests.pointers)
+            requests.end(results[at:end])
+            at = end
+        return True
+
+    def work_through(self, context: _Context) -> None:
+        """Read all that nobody has begun to read."""
+        while self.work(context):
+            pass
+
+    def go_on(self) -> None:
+        """Read a chunk, or wait for the last ones."""
+        if not self.work(self._context) and self.help is not None:
+            self.help.result()
+
+    def end(self) -> None:
+        """Begin no other, and wait for what is under way: the kernel writes into buffers."""
+        self._waiting.clear()
+        if self.help is not None:
+            self.help.exception()
+
+
+class Reader:
+    """Reads what is requested, with a second thread where there is a second CPU.
+
+    Args:
+        fd: of a file like those that are to be read.
+
+    Raises:
+        OSError: files like it cannot be read so: a kernel before 5.11, or seccomp.
+    """
+
+    def __init__(self, fd: int) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # not for --once
+
+        self._contexts = [_Context()]
+        self._helper: ThreadPoolExecutor | None = None
+        try:
+            self._try(fd)
+            if len(os.sched_getaffinity(0)) > 1:
+                self._contexts.append(_Context())
+                self._helper = ThreadPoolExecutor(1, thread_name_prefix="read")
+        except OSError:
+            self.close()
+            raise
+
+    def _try(self, fd: int) -> None:
+        requests = Requests([fd], [_AT_ONCE])
+        with self.reading([requests]):
+            requests.contents()
+
+    @contextlib.contextmanager
+    def reading(self, requests: Sequence[Requests]) -> Generator[None, None, None]:
+        """Read for the time of a `with` block, in which `Requests.contents` may be called.
+
+        Args:
+            requests: in the order in which contents are wanted, each once.
+        """
+        reading = Reading(requests, self._contexts[0])
+        if self._helper is not None:
+            reading.help = self._helper.submit(reading.work_through, self._contexts[1])
+        try:
+            yield
+        finally:
+            reading.end()
+
+    def close(self) -> None:
+        """Give the kernel back what is its."""
+        if self._helper is not None:
+            self._helper.shutdown()
+        for context in self._contexts:
+            context.close()
+        self._contexts.clear()

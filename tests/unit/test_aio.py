@@ -1,0 +1,174 @@
+"""Many files by few system calls: the same bytes as one by one, whatever happens to the files."""
+
+import errno
+import os
+import random
+import threading
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cgexporter import aio
+from cgexporter.aio import Reader, Requests, by_request
+from cgexporter.kernel import opened
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[list[int]]:
+    """Descriptors of 1,100 files: three chunks."""
+    found = []
+    for number in range(1100):
+        path = tmp_path / f"{number}"
+        path.write_text(f"{number}\n" * (number % 7))
+        found.append(os.open(path, os.O_RDONLY))
+    yield found
+    for fd in found:
+        os.close(fd)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    """A reader of such files."""
+    (tmp_path / "like").write_text("x")
+    with opened(f"{tmp_path}/like") as fd:
+        made = Reader(fd)
+    yield made
+    made.close()
+
+
+def grouped(files: list[int], size: int = 64) -> list[Requests]:
+    """Requests for ten files each."""
+    groups = [files[at : at + 10] for at in range(0, len(files), 10)]
+    return [Requests(group, [size] * len(group)) for group in groups]
+
+
+def joined(read: list[list[bytes] | None]) -> list[bytes]:
+    """What is new of each, one after the other."""
+    return [data for each in read for data in each or ()]
+
+
+def contents(reader: Reader, requests: list[Requests]) -> list[list[bytes] | None]:
+    """What is read."""
+    with reader.reading(requests):
+        return [each.contents() for each in requests]
+
+
+def test_as_one_by_one(files: list[int], reader: Reader) -> None:
+    """All bytes of all files, also by one thread and in whatever order they are wanted."""
+    expected = [os.pread(fd, 64, 0) for fd in files]
+    assert joined(contents(reader, grouped(files))) == expected
+    shuffled = grouped(files)
+    with reader.reading(shuffled):
+        order = list(enumerate(shuffled))
+        random.Random(1).shuffle(order)
+        found = {number: each.contents() for number, each in order}
+    assert [data for number in range(110) for data in found[number] or ()] == expected
+    helper, reader._helper = reader._helper, None
+    try:
+        assert joined(contents(reader, grouped(files))) == expected
+    finally:
+        reader._helper = helper
+
+
+def test_only_what_changed(files: list[int], reader: Reader, tmp_path: Path) -> None:
+    """Who has no byte that is new has no contents; a shorter file is new, too."""
+    requests = grouped(files)
+    assert None not in contents(reader, requests)
+    assert set(contents(reader, requests)) == {None}
+    (tmp_path / "13").write_text("other\n")
+    (tmp_path / "26").write_text("26\n")  # 5 of them before
+    again = contents(reader, requests)
+    assert [number for number, each in enumerate(again) if each is not None] == [1, 2]
+    assert (again[1] or [])[3] == b"other\n"
+    assert (again[2] or [])[6] == b"26\n"
+    assert set(contents(reader, requests)) == {None}
+
+
+def test_not_taken_is_not_forgotten(files: list[int], reader: Reader, tmp_path: Path) -> None:
+    """What nobody took of one reading is new in the next."""
+    requests = grouped(files)
+    contents(reader, requests)
+    (tmp_path / "13").write_text("other\n")
+    with reader.reading(requests):
+        pass
+    again = contents(reader, requests)
+    assert [number for number, each in enumerate(again) if each is not None] == [1]
+
+
+def test_longer_than_asked_for(files: list[int], reader: Reader) -> None:
+    """As much as was asked for, by which its reader knows that there may be more."""
+    (found,) = contents(reader, [Requests(files[1002:1003], [4])])
+    assert found == [b"1002"]
+
+
+def test_errors(files: list[int], reader: Reader, tmp_path: Path) -> None:
+    """One that cannot be read costs its neighbours in other requests nothing."""
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        good, bad = Requests(files[:3], [64] * 3), Requests([files[3], 1_000_000], [64] * 2)
+        worse, last = Requests([directory], [64]), Requests(files[4:6], [64] * 2)
+        with reader.reading([good, bad, worse, last]):
+            assert good.contents() == [os.pread(fd, 64, 0) for fd in files[:3]]
+            with pytest.raises(OSError, match="Bad file descriptor") as exc:
+                bad.contents()
+            assert exc.value.errno == errno.EBADF
+            with pytest.raises(OSError, match=r"directory|Invalid argument"):
+                worse.contents()
+            assert last.contents() == [os.pread(fd, 64, 0) for fd in files[4:6]]
+    finally:
+        os.close(directory)
+
+
+def test_kernel_that_does_not_tell(
+    files: list[int], reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of such a chunk counts as read, and nobody waits for it."""
+
+    def take(context: aio._Context, count: int) -> "array[int]":
+        raise OSError(errno.EFAULT, "no")
+
+    monkeypatch.setattr(aio._Context, "_take", take)
+    requests = grouped(files)
+    with reader.reading(requests):
+        for each in requests:
+            with pytest.raises(OSError, match="Bad address"):
+                each.contents()
+
+
+def test_nothing_under_way_afterwards(files: list[int], reader: Reader) -> None:
+    """Whoever breaks off waits for what the kernel still writes, and begins nothing else."""
+    requests = grouped(files)
+    with pytest.raises(ValueError, match="broken off"), reader.reading(requests):
+        raise ValueError("broken off")
+    assert reader._helper is None or reader._helper.submit(int).result() == 0
+    assert joined(contents(reader, requests)) == [os.pread(fd, 64, 0) for fd in files]
+
+
+@given(st.lists(st.integers(-200, 4096), max_size=50), st.randoms())
+def test_events_in_any_order(results: list[int], randomly: random.Random) -> None:
+    """Each request has its own result, whichever ended first."""
+    pointers = array("q", range(4096, 4096 + 64 * len(results), 64))
+    ended = list(zip(pointers, results, strict=True))
+    randomly.shuffle(ended)
+    events = array("q", [word for pointer, result in ended for word in (7, pointer, result, 0)])
+    assert list(by_request(events, pointers)) == results
+
+
+def test_not_to_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where files cannot be read so, it says why, and leaves nothing behind."""
+    threads = threading.active_count()
+    with opened(f"{tmp_path}") as directory:
+        with pytest.raises(OSError, match=r"directory|Invalid argument"):
+            Reader(directory)
+        monkeypatch.setattr(aio, "_SYSCALLS", {})
+        with pytest.raises(OSError, match="io_submit is not known on"):
+            Reader(directory)
+        # A number of no system call: what a kernel without it answers, or a filter (seccomp).
+        monkeypatch.setattr(aio, "_SYSCALLS", {os.uname().machine: (9999,) * 4})
+        with pytest.raises(OSError, match="not implemented"):
+            Reader(directory)
+    assert threading.active_count() == threads
