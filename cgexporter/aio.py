@@ -141,11 +141,11 @@ class _Context:
         self._events = array("q", bytes(_AT_ONCE * _EVENT_WORDS * _POINTER_BYTES))
 
     def read(self, pointers: "array[int]") -> "array[int]":
-        """Results of at most `_AT_ONCE` requests, in order."""
+        """Results of requests, in order."""
         results = array("q")
         address, left = pointers.buffer_info()
         while left:
-            count = self._submit(left, address)
+            count = self._submit(min(left, _AT_ONCE), address)
             if count < 0:  # the first of them cannot be asked for
                 results.append(-self._errno())
                 count = 1

@@ -105,6 +105,13 @@ def test_longer_than_asked_for(files: list[int], reader: Reader) -> None:
     assert found == [b"1002"]
 
 
+def test_more_than_at_once(files: list[int], reader: Reader) -> None:
+    """A cgroup with more files than are read by one call has all of them."""
+    many = files[:600]
+    (found,) = contents(reader, [Requests(many, [64] * len(many))])
+    assert found == [os.pread(fd, 64, 0) for fd in many]
+
+
 def test_errors(files: list[int], reader: Reader, tmp_path: Path) -> None:
     """One that cannot be read costs its neighbours in other requests nothing."""
     directory = os.open(tmp_path, os.O_RDONLY)
