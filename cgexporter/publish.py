@@ -11,6 +11,7 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import compress
 from operator import itemgetter, ne
 from typing import Any
@@ -89,6 +90,7 @@ class _Subject:
     """What is kept of one container, pod or cgroup between pages.
 
     Attributes:
+        owner: the container, pod or cgroup as it was last.
         names: what its labels are made of.
         labels: those of each of its samples, as text.
         info: what follows the name in the sample of its info family.
@@ -97,9 +99,13 @@ class _Subject:
         elements: of the others, by section: the texts of each element.
     """
 
-    __slots__ = ("cgroup", "elements", "info", "labels", "names", "pairs", "setters", "texts")
+    __slots__ = (
+        *("cgroup", "elements", "info", "labels", "names", "owner", "pairs", "setters"),
+        "texts",
+    )
 
     def __init__(self, names: object, pairs: Pairs, info: Pairs) -> None:
+        self.owner: object = None
         self.names = names
         self.pairs = pairs
         self.labels = labels(pairs)
@@ -126,6 +132,8 @@ class _Section:
         self._label = rows[0].label
         self._place = slice(start, start + len(rows))
         self._places = range(start, start + len(rows))
+        # For each row its text out of those of a subject.
+        self._picks = [itemgetter(place) for place in self._places]
         self._absent = [""] * len(rows)
         self._pick: Callable[[tuple[float | None, ...]], tuple[float | None, ...]] | None = None
 
@@ -167,6 +175,14 @@ class _Section:
             )
             for element in section or ()  # type: ignore[attr-defined]
         ]
+
+    def columns(self, subjects: Sequence[_Subject]) -> Iterator[tuple[str, ...]]:
+        """By row, the texts of all subjects; none at all where nobody has an element."""
+        if self.labelled:
+            elements = (element for each in subjects for element in each.elements[self.name])
+            return zip(*elements, strict=True)
+        texts = [subject.texts for subject in subjects]
+        return (tuple(map(pick, texts)) for pick in self._picks)
 
     def _texts(self, labelled: str, element: object) -> list[str]:
         return [line(labelled, value) for value in self._values(element)[:-1]]
@@ -284,6 +300,8 @@ class Publisher:
         self._devices: Mapping[str, str] = {}
         # By sample name, the texts of its last lines and those lines.
         self._lines: dict[str, tuple[tuple[str, ...], bytes]] = {}
+        # Whom each level showed last, in order.
+        self._shown: dict[Level, list[_Subject]] = {}
 
     def render(self, view: View, form: Format) -> list[bytes]:
         """Render all families of the table and the info families, without ``# EOF``.
@@ -291,23 +309,10 @@ class Publisher:
         Returns:
             Parts of the page. Lines that are as they were are the same object as before.
         """
-        if self._devices != view.snapshot.devices:
-            self._devices = view.snapshot.devices
-            self._subjects = {}  # device names are in their texts
-        subjects: dict[str, _Subject] = {}
-        by_level: dict[Level, list[_Subject]] = {level: [] for level in Level}
-        for level, cgroup, names, describe in _subjects(view):
-            subject = self._subjects.get(cgroup.path)
-            if subject is None or subject.names != names:
-                subject = _Subject(names, *describe())
-            subjects[cgroup.path] = subject
-            by_level[level].append(subject)
-            if level in self._levels and subject.cgroup is not cgroup:
-                self._update(level, subject, cgroup)
-        self._subjects = subjects
+        by_level, changed = self._take(view)
         parts: list[bytes] = []
         for level in self._levels:
-            self._families(level, by_level[level], form, parts)
+            self._families(level, by_level[level], changed, form, parts)
         if Level.CONTAINER in self._levels:
             parts += map(str.encode, _declared(view, form))
         for level, text in INFOS:
@@ -319,7 +324,33 @@ class Publisher:
             self._info(f"{PREFIX}_{level.value}_limits", LIMITS_INFO, setters, form, parts)
         return parts
 
-    def _update(self, level: Level, subject: _Subject, cgroup: Cgroup) -> None:
+    def _take(self, view: View) -> tuple[dict[Level, list[_Subject]], set[_Section]]:
+        """Whom there is something to say of, and the sections of which a text may be new."""
+        if self._devices != view.snapshot.devices:
+            self._devices = view.snapshot.devices
+            self._subjects = {}  # device names are in their texts
+        subjects: dict[str, _Subject] = {}
+        by_level: dict[Level, list[_Subject]] = {level: [] for level in Level}
+        changed: set[_Section] = set()
+        for level, cgroup, owner in _owners(view):
+            subject = self._subjects.get(cgroup.path)
+            if subject is None or subject.owner is not owner:
+                subject = _subject(level, owner, subject)
+            subjects[cgroup.path] = subject
+            by_level[level].append(subject)
+            if level in self._levels and subject.cgroup is not cgroup:
+                self._update(level, subject, cgroup, changed)
+        self._subjects = subjects
+        for level in self._levels:
+            # By identity: subjects have no other equality.
+            if by_level[level] != self._shown.get(level):
+                changed.update(self._sections[level])
+        self._shown = by_level
+        return by_level, changed
+
+    def _update(
+        self, level: Level, subject: _Subject, cgroup: Cgroup, changed: set[_Section]
+    ) -> None:
         """Make the texts anew of the sections that are no longer the same object."""
         before, subject.cgroup = subject.cgroup, cgroup
         for section in self._sections[level]:
@@ -327,25 +358,30 @@ class Publisher:
             then = _UNKNOWN if before is None else getattr(before, section.name)
             if now is then:
                 continue
+            changed.add(section)
             if section.labelled:
                 section.update_elements(subject, now, self._devices)
             else:
                 section.update(subject, now, then)
 
     def _families(
-        self, level: Level, subjects: Sequence[_Subject], form: Format, parts: list[bytes]
+        self,
+        level: Level,
+        subjects: Sequence[_Subject],
+        changed: AbstractSet[_Section],
+        form: Format,
+        parts: list[bytes],
     ) -> None:
-        columns = zip(*(subject.texts for subject in subjects), strict=True)
         for section in self._sections[level]:
-            its: Iterator[tuple[str, ...]] = columns
-            if section.labelled:
-                name = section.name
-                elements = (element for each in subjects for element in each.elements[name])
-                its = zip(*elements, strict=True)
-            for row, column in zip(section.rows, its, strict=False):
+            columns = section.columns(subjects) if section in changed else iter(())
+            for row in section.rows:
                 family = row.family(level)
-                sample = family + "_total" if row.kind is Kind.COUNTER else family
-                if lines := self._joined(sample, column):
+                sample = family + SUFFIXES[row.kind]
+                if section in changed:  # without elements there is no column
+                    lines = self._joined(sample, next(columns, ()))
+                else:
+                    lines = self._lines[sample][1]
+                if lines:
                     parts.append(header(family, row.kind, row.unit, row.help, form).encode())
                     parts.append(lines)
 
@@ -398,38 +434,40 @@ _LEVELS: Mapping[Tier, Level] = {
     tier: Level(tier.value) for tier in Tier if tier is not Tier.BETWEEN
 }
 
-# Labels of a subject's samples, and those of its info family.
-_Describe = Callable[[], tuple[Pairs, Pairs]]
 
-
-def _subjects(view: View) -> Iterator[tuple[Level, Cgroup, object, _Describe]]:
-    """Level, cgroup, what the labels are made of, and the labels where they are needed anew."""
+def _owners(view: View) -> Iterator[tuple[Level, Cgroup, Container | Pod | Cgroup]]:
+    """Whom there is something to say of: level, cgroup, and whose it is."""
     for container in view.containers:
-        cgroup = container.cgroup
-        names = (cgroup.inode, container.id, container.place, container.facts)
-        yield Level.CONTAINER, cgroup, names, functools.partial(_of_container, container)
+        yield Level.CONTAINER, container.cgroup, container
     for pod in view.pods:
-        cgroup = pod.cgroup
-        yield (
-            Level.POD,
-            cgroup,
-            (cgroup.inode, pod.uid, pod.place, pod.facts),
-            functools.partial(_of_pod, pod),
-        )
+        yield Level.POD, pod.cgroup, pod
     tiers = view.tiers
     for cgroup in view.cgroups:
         if level := _LEVELS.get(tiers[cgroup.path]):
-            # A level has its rows, so another one is another subject.
-            yield level, cgroup, (level, cgroup.inode), functools.partial(_of_cgroup, cgroup)
+            yield level, cgroup, cgroup
 
 
-def _of_container(container: Container) -> tuple[Pairs, Pairs]:
-    return container_pairs(container), container_info(container)
+def _subject(level: Level, owner: Container | Pod | Cgroup, last: _Subject | None) -> _Subject:
+    """What is kept of an owner; the same as before while its labels are."""
+    # A level has its rows, so another one is another subject.
+    names: tuple[object, ...]
+    if isinstance(owner, Container):
+        names = (owner.cgroup.inode, owner.id, owner.place, owner.facts)
+    elif isinstance(owner, Pod):
+        names = (owner.cgroup.inode, owner.uid, owner.place, owner.facts)
+    else:
+        names = (level, owner.inode)
+    subject = last
+    if subject is None or subject.names != names:
+        subject = _Subject(names, *_describe(owner))
+    subject.owner = owner
+    return subject
 
 
-def _of_pod(pod: Pod) -> tuple[Pairs, Pairs]:
-    return pod_pairs(pod), pod_info(pod)
-
-
-def _of_cgroup(cgroup: Cgroup) -> tuple[Pairs, Pairs]:
-    return cgroup_pairs(cgroup), ()
+def _describe(owner: Container | Pod | Cgroup) -> tuple[Pairs, Pairs]:
+    """Labels of an owner's samples, and those of its info family."""
+    if isinstance(owner, Container):
+        return container_pairs(owner), container_info(owner)
+    if isinstance(owner, Pod):
+        return pod_pairs(owner), pod_info(owner)
+    return cgroup_pairs(owner), ()

@@ -621,6 +621,15 @@ def test_renamed_device() -> None:
     assert 'device="8:0"' in pages.check(view_of(cgroups=[cgroup]))
 
 
+def test_vanished_device() -> None:
+    """A device that is gone stays gone when nothing else changes."""
+    pages = Pages()
+    cgroup = Cgroup("/a", 1, leaf=True, io=(DeviceIo("8:0", 1),))
+    gone = replace(cgroup, io=())
+    for each in (cgroup, cgroup, gone, gone, replace(gone, io=None), cgroup):
+        pages.check(view_of(cgroups=[each]))
+
+
 def test_vanished_cgroup() -> None:
     """A cgroup that comes again after a scan without it starts anew."""
     pages = Pages()
