@@ -12,8 +12,7 @@ import errno
 import os
 import struct
 from array import array
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -171,28 +170,34 @@ class _Context:
 class Reading:
     """Reads of one scan, some under way while others' results are looked at."""
 
-    def __init__(self, requests: Sequence[Requests], context: _Context) -> None:
+    def __init__(self, context: _Context) -> None:
+        from queue import SimpleQueue  # not for --once
+
         self._context = context
+        # What nobody has begun to read; None is the end of it, and stays there.
+        self._waiting: SimpleQueue[list[Requests] | None] = SimpleQueue()
+        self.help: Future[None] | None = None
+
+    def feed(self, requests: Iterable[Requests]) -> None:
+        """Say what to read; reading begins before the last is said."""
         chunk: list[Requests] = []
         count = 0
-        # Its methods need no lock.
-        self._waiting: deque[list[Requests]] = deque()
         for each in requests:
             each.begin(self)
             if count + len(each.pointers) > _AT_ONCE and chunk:
-                self._waiting.append(chunk)
+                self._waiting.put(chunk)
                 chunk, count = [], 0
             chunk.append(each)
             count += len(each.pointers)
         if chunk:
-            self._waiting.append(chunk)
-        self.help: Future[None] | None = None
+            self._waiting.put(chunk)
+        self._waiting.put(None)
 
-    def work(self, context: _Context) -> bool:
+    def _work(self, context: _Context) -> bool:
         """Read the next chunk; False when there is none."""
-        try:
-            chunk = self._waiting.popleft()
-        except IndexError:
+        chunk = self._waiting.get()
+        if chunk is None:
+            self._waiting.put(None)
             return False
         pointers = array("q")
         for requests in chunk:
@@ -210,17 +215,22 @@ class Reading:
 
     def work_through(self, context: _Context) -> None:
         """Read all that nobody has begun to read."""
-        while self.work(context):
+        while self._work(context):
             pass
 
     def go_on(self) -> None:
         """Read a chunk, or wait for the last ones."""
-        if not self.work(self._context) and self.help is not None:
+        if not self._work(self._context) and self.help is not None:
             self.help.result()
 
     def end(self) -> None:
         """Begin no other, and wait for what is under way: the kernel writes into buffers."""
-        self._waiting.clear()
+        from queue import Empty
+
+        with contextlib.suppress(Empty):
+            while True:
+                self._waiting.get_nowait()
+        self._waiting.put(None)
         if self.help is not None:
             self.help.exception()
 
@@ -255,16 +265,17 @@ class Reader:
             requests.contents()
 
     @contextlib.contextmanager
-    def reading(self, requests: Sequence[Requests]) -> Generator[None, None, None]:
+    def reading(self, requests: Iterable[Requests]) -> Generator[None, None, None]:
         """Read for the time of a `with` block, in which `Requests.contents` may be called.
 
         Args:
             requests: in the order in which contents are wanted, each once.
         """
-        reading = Reading(requests, self._contexts[0])
+        reading = Reading(self._contexts[0])
         if self._helper is not None:
             reading.help = self._helper.submit(reading.work_through, self._contexts[1])
         try:
+            reading.feed(requests)
             yield
         finally:
             reading.end()

@@ -347,8 +347,8 @@ class Scanner:
         if self._reader is None:
             return contextlib.nullcontext()
         told = self.notices is None or self.notices.told()
-        wanted = [watched.directories.ahead(told) for watched in self._watched.values()]
-        return self._reader.reading([each for each in wanted if each is not None])
+        wanted = (watched.directories.ahead(told) for watched in self._watched.values())
+        return self._reader.reading(each for each in wanted if each is not None)
 
     def _make_room(self) -> None:
         descriptors = self.descriptors

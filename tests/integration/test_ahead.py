@@ -12,7 +12,7 @@ from tests.integration.cgroups import Cgroups
 @pytest.fixture
 def scanners() -> Iterator[list[Scanner]]:
     """One that reads ahead, and one that does not."""
-    made = [Scanner(find("/sys/fs/cgroup", "/proc"), max_open_files=10_000) for _ in range(2)]
+    made = [Scanner(find("/sys/fs/cgroup", "/proc"), max_open_files=500) for _ in range(2)]
     made[0].read_ahead()
     yield made
     for scanner in made:
