@@ -243,7 +243,7 @@ class Correlator:
                 level = Level.CONTAINER
                 place = Place(level=level, container_path=path)
             if level is Level.CONTAINER:
-                self._look(path, known, descend=True)
+                self._look(path, known, descend=not cgroup.leaf)
                 merged = self._with_payload(cgroup, known, snapshot)
                 facts = told.get((path, cgroup.inode), NOTHING)
                 containers.append(_container(known, merged, place, facts))

@@ -7,12 +7,12 @@ namespaces need ptrace access to the process (root with SYS_PTRACE, or its own u
 import functools
 import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from cgexporter import kernel
-from cgexporter.hierarchies import Hierarchies
+from cgexporter.hierarchies import Hierarchies, Hierarchy
 from cgexporter.kernel import Missing
 from cgexporter.parse.core import parse_cgroup_procs
 from cgexporter.parse.formats import ParseError
@@ -260,16 +260,19 @@ def first_process(
         None for no process, or none that is visible.
     """
     for hierarchy in hierarchies.all:
-        top = hierarchy.directory(path)
-        for below, _, _ in Walker(top).walk(_at_most(_CGROUPS_BELOW if belongs else 0)):
-            where = path if below == "/" else path + below
-            if where != path and belongs is not None and not belongs(path, where):
-                continue
+        for where in (path,) if belongs is None else _parts(hierarchy, path, belongs):
             directory = hierarchy.directory(where)
             pids = members(where) if members else _listed(directory, where)
             if process := _first_of(hierarchies.procfs, pids):
                 return process
     return None
+
+
+def _parts(hierarchy: Hierarchy, path: str, belongs: Callable[[str, str], bool]) -> Iterator[str]:
+    for below, _, _ in Walker(hierarchy.directory(path)).walk(_at_most(_CGROUPS_BELOW)):
+        where = path if below == "/" else path + below
+        if where == path or belongs(path, where):
+            yield where
 
 
 def _listed(directory: str, path: str) -> Sequence[int]:
