@@ -12,7 +12,7 @@ import errno
 import os
 import struct
 from array import array
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -40,17 +40,23 @@ class Requests:
     """
 
     __slots__ = (
-        *("_buffer", "_iocbs", "_is_done", "_new", "_reading", "_starts", "_taken"),
+        "_buffer",
+        "_iocbs",
+        "_is_done",
+        "_new",
+        "_reading",
+        "_sizes",
+        "_taken",
         "pointers",
     )
 
     def __init__(self, descriptors: Sequence[int], sizes: Sequence[int]) -> None:
-        self._starts = (0, *accumulate(sizes))[: len(sizes)]
+        self._sizes = array("l", sizes)
         self._buffer = array("b", bytes(sum(sizes)))
         buffer = self._buffer.buffer_info()[0]
         iocbs = b"".join(
             _IOCB.pack(0, 0, 0, 0, 0, fd, buffer + start, size, 0, 0, 0, 0)
-            for fd, size, start in zip(descriptors, sizes, self._starts, strict=True)
+            for fd, size, start in zip(descriptors, sizes, _starts(sizes), strict=False)
         )
         self._iocbs = array("b", iocbs)
         first = self._iocbs.buffer_info()[0]
@@ -96,8 +102,13 @@ class Requests:
         self._taken = self._new
         return [
             data[start : start + length]
-            for start, length in zip(self._starts, results, strict=True)
+            for start, length in zip(_starts(self._sizes), results, strict=False)
         ]
+
+
+def _starts(sizes: Sequence[int]) -> Iterator[int]:
+    """Where each of so many bytes begins in a buffer of all; and where the last ends."""
+    return accumulate(sizes, initial=0)
 
 
 def by_request(events: "array[int]", pointers: "array[int]") -> "array[int]":

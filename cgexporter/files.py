@@ -17,8 +17,8 @@ from cgexporter.kernel import READ_FLAGS, Content, Missing, read_to_end, reason,
 from cgexporter.walker import is_due, turn_of
 
 _FIRST_SIZE = 4096
-# A number that grows needs a digit more: so many bytes, and a quarter of all, are kept free.
-_SPARE = 24
+# A number that grows needs a digit more: so many bytes, and an eighth of all, are kept free.
+_SPARE = 12
 # Lists of many records, which one read() may end between two: never held open.
 _LISTS = frozenset({"cgroup.procs", "cgroup.threads", "tasks"})
 _FROM_START = repeat(0)
@@ -117,7 +117,7 @@ class File:
         fits = len(data) < self.size
         if not fits:
             data = _pread_whole(fd, 2 * self.size)
-        room = len(data) + len(data) // 4 + _SPARE
+        room = len(data) + len(data) // 8 + _SPARE
         if not fits or self.size > room + room // 2:
             self.size = room
         return data

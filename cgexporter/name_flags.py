@@ -3,7 +3,6 @@
 import argparse
 import os
 from collections.abc import Callable, Sequence
-from urllib.parse import urlsplit
 
 from cgexporter.correlate.facts import label_name
 from cgexporter.names.settings import (
@@ -30,6 +29,8 @@ def _kind_and_path(kinds: Sequence[str]) -> Callable[[str], tuple[str, str]]:
 
 def _url(text: str) -> str:
     """An origin. A token is only ever sent over TLS; plain HTTP stays on this host."""
+    from urllib.parse import urlsplit  # half a megabyte, with what it needs
+
     url = urlsplit(text)
     try:
         port = url.port

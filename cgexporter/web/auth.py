@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from cgexporter.web.limits import Buckets
+from cgexporter.web.limits import Buckets, TooManyGuessesError
 
 # Passwords that were right: a few for each user, for they are changed seldom.
 _REMEMBERED = 128
@@ -23,10 +23,6 @@ _GUESSES = 10
 _GUESS_SECONDS = 1.0
 _WAITING = 64
 _WAITING_EACH = 4
-
-
-class TooManyGuessesError(Exception):
-    """A client that guesses passwords, or asks for more checks than there is time for."""
 
 
 class Authenticator:

@@ -13,14 +13,15 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h11
 
-from cgexporter.web.auth import TooManyGuessesError
-from cgexporter.web.limits import Limits
-from cgexporter.web.live import Active, Live
+from cgexporter.web.limits import Limits, TooManyGuessesError
 from cgexporter.web.status import WebStatus
+
+if TYPE_CHECKING:  # imported where there is a web configuration
+    from cgexporter.web.live import Active, Live
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class _Client:
     address: str
     protocol: h11.Connection
     task: asyncio.Task[None] | None = None
-    active: Active | None = None
+    active: "Active | None" = None
     is_new: bool = True
 
 
@@ -123,7 +124,7 @@ class Connections:
     """
 
     def __init__(
-        self, handler: Handler, limits: Limits, live: Live | None, status: WebStatus
+        self, handler: Handler, limits: Limits, live: "Live | None", status: WebStatus
     ) -> None:
         self._handler = handler
         self._limits = limits
@@ -331,7 +332,7 @@ class Connections:
         answer = await self._admitted(active, client, request)
         return answer._replace(headers=(*answer.headers, *active.config.headers))
 
-    async def _admitted(self, active: Active, client: _Client, request: Request) -> Answer:
+    async def _admitted(self, active: "Active", client: _Client, request: Request) -> Answer:
         """The answer, where the configuration lets the client have it."""
         assert self._live is not None
         if active.limiter is not None and not active.limiter.take():

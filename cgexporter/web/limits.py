@@ -6,6 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
+class TooManyGuessesError(Exception):
+    """A client that guesses passwords, or asks for more checks than there is time for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds of one server; flags fill it.

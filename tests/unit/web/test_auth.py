@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import bcrypt
 import pytest
 
-from cgexporter.web.auth import Authenticator, TooManyGuessesError
+from cgexporter.web.auth import Authenticator
+from cgexporter.web.limits import TooManyGuessesError
 
 
 def hashed(password: str, cost: int = 4) -> str:
