@@ -58,7 +58,7 @@ def contents(reader: Reader, requests: list[Requests]) -> list[list[bytes] | Non
 
 
 def test_as_one_by_one(files: list[int], reader: Reader) -> None:
-    """All bytes of all files, also by one thread and in whatever order they are wanted."""
+    """All bytes of all files, in whatever order they are wanted."""
     expected = [os.pread(fd, 64, 0) for fd in files]
     assert joined(contents(reader, grouped(files))) == expected
     shuffled = grouped(files)
@@ -67,11 +67,6 @@ def test_as_one_by_one(files: list[int], reader: Reader) -> None:
         random.Random(1).shuffle(order)
         found = {number: each.contents() for number, each in order}
     assert [data for number in range(110) for data in found[number] or ()] == expected
-    helper, reader._helper = reader._helper, None
-    try:
-        assert joined(contents(reader, grouped(files))) == expected
-    finally:
-        reader._helper = helper
 
 
 def test_only_what_changed(files: list[int], reader: Reader, tmp_path: Path) -> None:
@@ -110,6 +105,17 @@ def test_more_than_at_once(files: list[int], reader: Reader) -> None:
     many = files[:600]
     (found,) = contents(reader, [Requests(many, [64] * len(many))])
     assert found == [os.pread(fd, 64, 0) for fd in many]
+
+
+def test_one_cpu(files: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no second CPU, no second thread is made."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    threads = threading.active_count()
+    with opened(f"{tmp_path}/13") as fd:
+        reader = Reader(fd)
+    assert joined(contents(reader, grouped(files))) == [os.pread(fd, 64, 0) for fd in files]
+    assert threading.active_count() == threads
+    reader.close()
 
 
 def test_errors(files: list[int], reader: Reader, tmp_path: Path) -> None:

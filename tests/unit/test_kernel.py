@@ -13,7 +13,7 @@ from cgexporter import kernel
 from cgexporter.descriptors import Descriptors, raise_limit
 from cgexporter.files import Directories, Directory, File, Outcomes, Top
 from cgexporter.kernel import Content, Missing
-from cgexporter.walker import Walker, is_due
+from cgexporter.walker import Walker, is_due, turn_of
 
 Lay = Callable[[Mapping[str, str]], Path]
 Count = Callable[[], int]
@@ -265,6 +265,14 @@ def test_due() -> None:
     """What seldom changes is looked for often at first, and never given up."""
     due = [count for count in range(130) if is_due(count)]
     assert due == [0, 1, 2, 4, 8, 16, 32, 64, 128]
+
+
+@pytest.mark.parametrize("distance", [1, 2, 17, 24, 64, 4096])
+def test_turns_lie_evenly(distance: int) -> None:
+    """Cgroups made one after the other are not looked at again in the same scan."""
+    turns = [turn_of(99_991 + distance * number) for number in range(640)]
+    for scan in range(64, 192):
+        assert 5 <= sum(is_due(scan, turn) for turn in turns) <= 15
 
 
 def test_held_files_are_not_opened_again(cgroup: Path, faults: Faults) -> None:
