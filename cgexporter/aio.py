@@ -142,9 +142,13 @@ class _Context:
         def submit_some(count: int, pointers: int) -> int:
             return int(libc.syscall(long(submit), context, long(count), pointer(pointers)))
 
-        def get_some(count: int, events: int) -> int:
-            words = (long(get), context, long(count), long(count), pointer(events), pointer(None))
-            return int(libc.syscall(*words))
+        # Keeps Python's lock: to ask for it anew costs more than what takes no time.
+        at_once = ctypes.PyDLL(None, use_errno=True)
+
+        def get_some(count: int, events: int, *, wait: bool) -> int:
+            least = long(count if wait else 0)
+            words = (long(get), context, least, long(count), pointer(events), pointer(None))
+            return int((libc if wait else at_once).syscall(*words))
 
         self._submit, self._get = submit_some, get_some
         self.close: Callable[[], None] = lambda: libc.syscall(long(destroy), context)
@@ -167,10 +171,11 @@ class _Context:
         return results
 
     def _take(self, count: int) -> "array[int]":
-        address, taken = self._events.buffer_info()[0], 0
+        address = self._events.buffer_info()[0]
+        taken = max(0, self._get(count, address, wait=False))
         while taken < count:
             place = address + taken * _EVENT_WORDS * _POINTER_BYTES
-            more = self._get(count - taken, place)
+            more = self._get(count - taken, place, wait=True)
             if more >= 0:
                 taken += more
             elif (number := self._errno()) != errno.EINTR:

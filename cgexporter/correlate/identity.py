@@ -519,12 +519,19 @@ def _sandbox_paths(containers: Iterable[Container]) -> frozenset[str]:
 
 def _with_unique_ids(containers: Sequence[Container]) -> list[Container]:
     """No two containers under one name: who cannot keep an ID goes by its path."""
-    contested = _contested((c.id or (c.name,), c.cgroup.path, c.place) for c in containers)
+    names: list[object] = [c.id or (c.name,) for c in containers]
+    if len(set(names)) == len(names):
+        return list(containers)
+    contested = _contested(
+        (name, c.cgroup.path, c.place) for name, c in zip(names, containers, strict=True)
+    )
     return [replace(c, id=c.cgroup.path) if c.cgroup.path in contested else c for c in containers]
 
 
 def _with_unique_uids(pods: Sequence[Pod]) -> list[Pod]:
     """No two pods under one UID: who cannot keep it goes by its path."""
+    if len({pod.uid for pod in pods}) == len(pods):
+        return list(pods)
     contested = _contested((pod.uid, pod.cgroup.path, pod.place) for pod in pods)
     return [replace(p, uid=p.cgroup.path) if p.cgroup.path in contested else p for p in pods]
 
