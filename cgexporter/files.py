@@ -240,13 +240,14 @@ class Directory:
                 host.os.close(fd)
         return True
 
-    def refresh(self, descriptors: Descriptors, *, probe: bool = True) -> bool:
+    def refresh(self, descriptors: Descriptors, *, probe: bool = True, held: bool = True) -> bool:
         """Read every file, and find those whose content is new.
 
         Args:
             descriptors: how many may be held.
             probe: look for files that were missing, too. One appears when its controller is
                 switched on, usually moments after the directory was made.
+            held: read held files, too; others have been read already.
 
         Returns:
             False when the cgroup is gone.
@@ -256,12 +257,14 @@ class Directory:
         """
         self.changed = []
         if not self._settings or self._notices is None:
-            return self._read(self.files, descriptors, probe)
+            return self._read(self.files, descriptors, probe, held)
         if probe or self._watch is None or self._watch.written:
-            return self._read_settings_too(self._notices, descriptors, probe)
-        return self._read(self._counters, descriptors, probe)
+            return self._read_settings_too(self._notices, descriptors, probe, held)
+        return self._read(self._counters, descriptors, probe, held)
 
-    def _read_settings_too(self, notices: Notices, descriptors: Descriptors, probe: bool) -> bool:
+    def _read_settings_too(
+        self, notices: Notices, descriptors: Descriptors, probe: bool, held: bool
+    ) -> bool:
         if self._watch is None and (probe or self.waits):
             self._watch = notices.watch(self.path)
             self.waits = self._watch is None and notices.out_of_time
@@ -270,21 +273,25 @@ class Directory:
                     file.close(descriptors)
         watch = self._watch
         if watch is None:
-            return self._read(self.files, descriptors, probe)
+            return self._read(self.files, descriptors, probe, held)
         told, watch.written = watch.written, False
         before = [file.content for file in self._settings]
-        alive = self._read(self.files, descriptors, probe)
+        alive = self._read(self.files, descriptors, probe, held)
         if not told and before != [file.content for file in self._settings]:
             notices.doubt(watch)
         return alive
 
-    def _read(self, files: Iterable[File], descriptors: Descriptors, probe: bool) -> bool:
+    def _read(
+        self, files: Iterable[File], descriptors: Descriptors, probe: bool, held: bool
+    ) -> bool:
         unheld = []
         pread = host.os.pread
         for file in files:
             if file.fd < 0:
                 if probe or not isinstance(file.content, Missing):
                     unheld.append(file)
+                continue
+            if not held:
                 continue
             try:
                 data = pread(file.fd, file.size, 0)
@@ -367,9 +374,7 @@ class Directories:
             told: some directory was written to; else none need be asked whether it is one of these.
         """
         self._ahead = None
-        if not self._held or self._waits or is_due(self._reads, self._turn):
-            return None
-        if told and self._is_told():
+        if not self._held or self._waits or (told and self._is_told()):
             return None
         if self._requests is None:
             self._requests = Requests(self._fds, self._sizes)
@@ -391,7 +396,7 @@ class Directories:
         if not self._directories:  # who asks for namespaces alone reads no file
             return []
         ahead, self._ahead = self._ahead, None
-        probe = ahead is None and is_due(self._reads, self._turn)
+        probe = is_due(self._reads, self._turn)
         self._reads += 1
         if ahead is None and (probe or self._waits or self._is_told()):
             return self._refresh_each(descriptors, probe)
@@ -400,6 +405,9 @@ class Directories:
             contents = self._read() if ahead is None else ahead.contents()
             if contents is not None and contents != self._contents:
                 self._compare(contents, changed)
+            if probe:
+                others = self._refresh_each(descriptors, probe, held=False)
+                return None if others is None else changed + others
             for directory, files in self._unheld:
                 if not directory.read_unheld(files, changed):
                     return None
@@ -420,21 +428,25 @@ class Directories:
                 self._requests = None
             changed.append(file)
 
-    def _refresh_each(self, descriptors: Descriptors, probe: bool) -> list[File] | None:
+    def _refresh_each(
+        self, descriptors: Descriptors, probe: bool, *, held: bool = True
+    ) -> list[File] | None:
         changed = []
         for directory in self._directories:
-            if not directory.refresh(descriptors, probe=probe):
+            if not directory.refresh(descriptors, probe=probe, held=held):
                 return None
             changed += directory.changed
+        if held:
+            self._requests = None  # what they took last is no longer what is known
         self._sort()
         return changed
 
     def _sort(self) -> None:
         steady = [(directory, directory.steady()) for directory in self._directories]
         self._held = [file for _, files in steady for file in files if file.fd >= 0]
-        self._fds = [file.fd for file in self._held]
-        self._sizes = [file.size for file in self._held]
-        self._requests = None
+        fds, sizes = [file.fd for file in self._held], [file.size for file in self._held]
+        if fds != self._fds or sizes != self._sizes:
+            self._fds, self._sizes, self._requests = fds, sizes, None
         self._contents = [file.content for file in self._held]
         unheld = [(directory, [f for f in files if f.fd < 0]) for directory, files in steady]
         self._unheld = [(directory, files) for directory, files in unheld if files]

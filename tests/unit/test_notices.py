@@ -1,6 +1,7 @@
 """What the kernel tells between scans spares reading, and never a change."""
 
 import logging
+import mmap
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -221,6 +222,29 @@ def test_a_flood_is_not_looked_through(host: Host, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Inotify, "take", lambda _: one * 4096)  # for ever
     host.write(ONE, "memory.max", "1001\n")
     assert host.limits()[ONE] == 1001
+
+
+def test_value_that_comes_again(tmp_path: Path) -> None:
+    """What was read once by itself, for a limit was written, is not what was read ahead last."""
+    host = Host(tmp_path, 1000)
+    host.scanner.heed_notices()
+    host.scanner.read_ahead()
+    host.settle()
+
+    def current(value: int) -> float | None:
+        """What is seen once the kernel counts this; nothing tells of it."""
+        place = tmp_path / f"cg{ONE}/memory.current"
+        with place.open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:
+            content[:4] = b"%d" % value
+        memory = host.scanner.scan().cgroups[ONE].memory
+        return memory.current_bytes if memory else None
+
+    for number in range(70):
+        assert current(1111) == 1111
+        host.write(ONE, "memory.max", f"{1000 + number}\n")
+        assert current(2222) == 2222
+        assert current(1111) == 1111
+    host.scanner.close()
 
 
 def test_changes_that_nothing_tells_of(
