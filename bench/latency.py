@@ -68,25 +68,26 @@ async def _run(exporter: Exporter, scrapes: int) -> dict[str, list[float]]:
     )
     port = await ports.get()
 
-    async def ask(name: str, path: str, count: int, pause: float) -> None:
-        process = await asyncio.create_subprocess_exec(
+    async def start(path: str, count: int, pause: float) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             *(sys.executable, __file__, "--client", str(port), path, str(count), str(pause)),
             stdout=subprocess.PIPE,
         )
+
+    await (await start("/metrics", WARM_UP, 0)).communicate()
+    # To start a process blocks the loop, which a server never does.
+    clients = {
+        "scrape": await start("/metrics", scrapes, 0.1),
+        "scrape each second": await start("/metrics", max(2, scrapes // 8), 1.0),
+        "/-/healthy": await start("/-/healthy", scrapes * 5, 0.02),
+    }
+    watching = asyncio.create_task(_watch_loop(lags))
+    for name, process in clients.items():
         output, _ = await process.communicate()
         results[name] = json.loads(output)
-
-    await ask("warm-up", "/metrics", WARM_UP, 0)
-    watching = asyncio.create_task(_watch_loop(lags))
-    await asyncio.gather(
-        ask("scrape", "/metrics", scrapes, 0.1),
-        ask("scrape each second", "/metrics", max(2, scrapes // 8), 1.0),
-        ask("/-/healthy", "/-/healthy", scrapes * 5, 0.02),
-    )
     watching.cancel()
     os.kill(os.getpid(), signal.SIGTERM)
     await serving
-    del results["warm-up"]
     return results
 
 

@@ -102,7 +102,7 @@ def test_longer_than_asked_for(files: list[int], reader: Reader) -> None:
 
 def test_more_than_at_once(files: list[int], reader: Reader) -> None:
     """A cgroup with more files than are read by one call has all of them."""
-    many = files[:600]
+    many = files[:1000]
     (found,) = contents(reader, [Requests(many, [64] * len(many))])
     assert found == [os.pread(fd, 64, 0) for fd in many]
 
