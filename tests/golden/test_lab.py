@@ -13,7 +13,7 @@ from cgexporter.publish import Format
 from cgexporter.recording.archive import read
 from cgexporter.recording.host import replayed
 from tests.golden.test_golden import GOLDEN, compare, swept
-from tests.lab.states import STATES
+from tests.lab.states import RECORDED
 
 _RECORDINGS = GOLDEN.parent / "data/lab"
 _MAX_BYTES = 300_000
@@ -23,7 +23,7 @@ def _file(name: str) -> Path:
     return _RECORDINGS / f"{name}.tar.xz"
 
 
-@pytest.mark.parametrize("name", STATES)
+@pytest.mark.parametrize("name", RECORDED)
 def test_golden(name: str, request: pytest.FixtureRequest) -> None:
     """What a host with real engines or a kubelet shows does not change unnoticed."""
     words = ("--once", "--format", "json", "--from", str(_file(name)))
@@ -40,7 +40,7 @@ def test_golden(name: str, request: pytest.FixtureRequest) -> None:
     compare(request, f"lab/{name}.prom", page)
 
 
-@pytest.mark.parametrize("name", STATES)
+@pytest.mark.parametrize("name", RECORDED)
 def test_nothing_private(name: str) -> None:
     """A recording is small, and has nothing of what runs there but its numbers and names."""
     packed = _file(name).read_bytes()

@@ -5,21 +5,23 @@ import shutil
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.lab import build, exporter
 from tests.lab.image import image
 from tests.lab.machine import Guest
-from tests.lab.states import STATES
+from tests.lab.observed import Observation
+from tests.lab.states import RECORDED, STATES, STOP_LOADS
 
-# What was to be counted was counted before the state was saved; from then on it takes a guest's CPU
-# from the tests. The brackets keep the pattern from finding itself.
-_STOP_LOADS = "pkill -STOP -f 'while [:]; do|^stress-n[g]'; true"
 _IS_WANTED = os.environ.get("CGEXPORTER_LAB", "") not in ("", "0")
-# Which guest a test wants, in the order that they run: what wants none, and then, so that no worker
-# has it left over at the end, what takes longest.
-_ORDER = ("", "cluster", *STATES, "unit")
+# Modules, each of which goes to one worker: what takes longest first, so that none has it left over
+# at the end. Each of two begins with two: the third and the fourth want no guest.
+_ORDER = (
+    *("chart", "hosts", "explain", "documents", "doctor", "kubelet", "unit", "provoked"),
+    "privileges",
+)
 _GUESTS = pytest.StashKey["Guests"]()
 
 
@@ -41,6 +43,13 @@ def _late(item: pytest.Item) -> int:
     return 0 if mark is None else mark.kwargs.get("of_all", False) + 1
 
 
+def _place(item: pytest.Item) -> tuple[int, int, int]:
+    """Where among the others it runs: what others must not see changed before what changes it."""
+    guests = ("", "cluster", *STATES)
+    module = item.path.stem.removeprefix("test_")
+    return _ORDER.index(module), guests.index(_wanted(item)), _late(item)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
     """Guests take their time, and a process has one at a time: tests of one go together."""
@@ -50,8 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
             item.add_marker(pytest.mark.timeout(900))
     yield  # pytest deselects, and has its own order
     mine = [item for item in items if item.path.is_relative_to(here)]
-    # What others must not see changed comes before what changes it.
-    mine.sort(key=lambda item: (_ORDER.index(_wanted(item)), _late(item)))
+    mine.sort(key=_place)
     items[:] = [item for item in items if item not in mine] + mine
 
 
@@ -90,22 +98,31 @@ def lab() -> None:
 
 
 @pytest.fixture(scope="session")
-def wheels(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this checkout and those that it needs."""
-    return exporter.wheels(tmp_path_factory.mktemp("wheels"), image().python)
+def program(lab: None) -> Path:
+    """A disk with the wheel of this checkout and those that it needs."""
+    return exporter.disk(image().python)
+
+
+def observation(wanted: Observation) -> Any:
+    """What was seen in a guest when the laboratory was built."""
+    if not wanted.file.exists():
+        _skip(f"{wanted.name} are not built: python3 dev.py lab-build")
+    return wanted.read()
 
 
 @contextmanager
-def running(name: str, home: Path, wheels: Path) -> Iterator[Guest]:
+def running(name: str, home: Path, program: Path) -> Iterator[Guest]:
     """A guest that goes on from a saved state, with the exporter installed."""
     state = STATES[name]
     if not state.home.exists():
         _skip(f"state {name} is not built: python3 dev.py lab-build")
-    guest = state.guest(home)
+    guest = state.guest(home, program)
+    guest.niceness = state.niceness
     try:
         guest.start(state.home)
-        guest.run(_STOP_LOADS)
-        exporter.install(guest, wheels)
+        if name in RECORDED:
+            guest.run(STOP_LOADS)
+        exporter.install(guest)
         yield guest
     finally:
         guest.stop()
@@ -114,9 +131,9 @@ def running(name: str, home: Path, wheels: Path) -> Iterator[Guest]:
 class Guests:
     """Guests by the name of their state. One runs, for all tests that want it in a row."""
 
-    def __init__(self, tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> None:
+    def __init__(self, tmp_path_factory: pytest.TempPathFactory, program: Path) -> None:
         self._homes = tmp_path_factory
-        self._wheels = wheels
+        self._program = program
         self._now: tuple[str, Guest] | None = None
         self._stack = ExitStack()
 
@@ -125,7 +142,7 @@ class Guests:
         if self._now is None or self._now[0] != name:
             self.stop()
             home = self._homes.mktemp(name)
-            self._now = name, self._stack.enter_context(running(name, home, self._wheels))
+            self._now = name, self._stack.enter_context(running(name, home, self._program))
         return self._now[1]
 
     def stop(self) -> None:
@@ -136,9 +153,9 @@ class Guests:
 
 @pytest.fixture(scope="session")
 def guests(
-    wheels: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+    program: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[Guests]:
     """All guests that can be had."""
-    made = pytestconfig.stash[_GUESTS] = Guests(tmp_path_factory, wheels)
+    made = pytestconfig.stash[_GUESTS] = Guests(tmp_path_factory, program)
     yield made
     made.stop()

@@ -6,6 +6,7 @@ loopback alone. Its disks are laid over the image's, which stays as it is.
 
 import contextlib
 import json
+import os
 import shlex
 import shutil
 import socket
@@ -24,6 +25,7 @@ TOOLS = {
     "qemu-img": "qemu-utils",
     "ssh": "openssh-client",
     "setpriv": "util-linux",
+    "nice": "coreutils",
     "docker": "docker.io",
 }
 _DISKS = ("root", "scratch")
@@ -32,6 +34,11 @@ _MACHINE = (
     *("-nodefaults", "-no-user-config", "-no-reboot", "-M", "q35", "-smp", "2", "-m", "3072"),
     *("-accel", "tcg,thread=multi,tb-size=512", "-cpu", "Nehalem,+rdrand"),
 )
+# By what the guest knows the disk with the program, wherever among the others it is.
+_PROGRAM = "virtio-blk-pci,drive=program,serial=cgexporter"
+PROGRAM_DEVICE = "/dev/disk/by-id/virtio-cgexporter"
+# One whose state is saved is without the program, by a disk of the same size.
+PROGRAM_BYTES = 64 << 20
 # With addresses at random qemu translates each program anew each time that it is started, which
 # takes three times as long as to run it.
 _KERNEL = (
@@ -47,6 +54,10 @@ HIERARCHIES = {
 }
 EXPORTER_PORT = 9753
 _BOOT_SECONDS = 300.0
+# Of qemu: behind what runs here and waits for it; or before all others, which takes root. A guest
+# does not see that others take its CPU, so that one in which is looked who waits for a CPU must
+# have it whenever it wants.
+NICENESS, FIRST = 5, -10
 
 
 def kernel_line(hierarchy: str) -> str:
@@ -59,7 +70,8 @@ def recipe(hierarchy: str) -> str:
     version = subprocess.run(
         ["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True
     ).stdout.splitlines()[0]
-    return " ".join((version, *_MACHINE, kernel_line(hierarchy)))
+    disk = f"{_PROGRAM} {PROGRAM_BYTES}"
+    return " ".join((version, *_MACHINE, disk, kernel_line(hierarchy)))
 
 
 class GuestError(Exception):
@@ -79,6 +91,9 @@ class Guest:
     scratch: Path | None = None
     # For the kernel and systemd, beside what the hierarchy needs.
     words: tuple[str, ...] = ()
+    # A file system of `PROGRAM_BYTES`; an empty disk without it.
+    program: Path | None = None
+    niceness: int = NICENESS
     _ports: tuple[int, int] = field(default=(0, 0), init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -96,15 +111,21 @@ class Guest:
                 _call("qemu-img", "create", "-q", "-f", "qcow2", *words, str(file))
             else:
                 _call("qemu-img", "create", "-q", "-f", "qcow2", str(file), "4G")
+        if self.program is None:
+            self.program = self.home / "program.img"
+            self.program.touch()
+            os.truncate(self.program, PROGRAM_BYTES)
         self._ports = _free_port(), _free_port()
+        nice = ("nice", "-n", f"{self.niceness}")
         with (self.home / "qemu.log").open("wb") as log:
             self._process = subprocess.Popen(
                 # It ends with whoever started it, even if that is killed.
-                ["setpriv", "--pdeathsig", "KILL", "--", *self._command(saved is not None)],
+                [*nice, "setpriv", "--pdeathsig", "KILL", "--", *self._command(saved is not None)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                # Not of a session of its own, within which alone niceness counts: sched(7).
+                process_group=0,
             )
         self._wait_until_reached()
         if saved is not None:  # its clock stood still
@@ -131,6 +152,8 @@ class Guest:
         if self.archive is not None:
             command += ["-drive", f"file={self.archive},if=none,id=a,format=raw,readonly=on"]
             command += ["-device", "virtio-blk-pci,drive=a"]
+        command += ["-drive", f"file={self.program},if=none,id=program,format=raw,readonly=on"]
+        command += ["-device", _PROGRAM]
         return [*command, "-loadvm", "saved"] if resumes else command
 
     def _wait_until_reached(self) -> None:

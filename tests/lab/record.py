@@ -13,7 +13,7 @@ from tests.lab import exporter, workloads
 from tests.lab.conftest import running
 from tests.lab.image import image
 from tests.lab.machine import Guest
-from tests.lab.states import STATES
+from tests.lab.states import RECORDED
 
 RECORDINGS = Path(__file__).resolve().parents[1] / "data/lab"
 # Where a guest's names are that no file tells.
@@ -47,9 +47,9 @@ def main() -> None:
     """Record each guest for the golden tests."""
     RECORDINGS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cgexporter-lab-") as name:
-        wheels = exporter.wheels(Path(name) / "wheels", image().python)
-        for state in STATES:
-            with running(state, Path(name) / state, wheels) as guest:
+        program = exporter.disk(image().python)
+        for state in RECORDED:
+            with running(state, Path(name) / state, program) as guest:
                 if state != "kubelet":
                     workloads.find(guest)  # all of them run
                 file = record(guest, state, RECORDINGS)

@@ -5,16 +5,14 @@ Engines or a kubelet run there, with all containers and their loads.
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from tests.lab import container_image, pods, workloads
-from tests.lab.image import build as build_image
+from tests.lab import container_image, patients, pods, workloads
 from tests.lab.image import image
-from tests.lab.machine import HIERARCHIES, Guest, recipe
-from tests.tools import programs
+from tests.lab.machine import FIRST, HIERARCHIES, NICENESS, Guest, recipe
+from tests.tools import kubelet_pods, programs
 from tests.tools.cache import ROOT, digest, forget_others, making
 
 _HERE = Path(__file__).parent
@@ -30,43 +28,129 @@ NODE_WORDS = tuple(
     for name in ("systemd-logind", "systemd-update-utmp-runlevel", "serial-getty@ttyS0")
 )
 
+# What was to be counted was counted before the state was saved; from then on it takes a guest's CPU
+# from the tests. The brackets keep the pattern from finding itself.
+STOP_LOADS = "pkill -STOP -f 'while [:]; do|^stress-n[g]'; true"
+
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How to make one; `script` runs in the guest when it has booted."""
+    """How to make one.
+
+    Attributes:
+        prepare: what is done in the guest when it has booted, or gone on from `base`.
+        made_of: beside image and machine, all that `prepare` depends on.
+        base: the name of the state that it goes on from, instead of booting.
+        niceness: of the guests that tests let go on from it.
+    """
 
     name: str
     hierarchy: str
-    script: Path
+    prepare: Callable[[Guest], None]
+    made_of: Callable[[], Sequence[str | Path]]
+    base: str = ""
     has_kubelet: bool = False
+    niceness: int = NICENESS
 
     @property
     def home(self) -> Path:
         """Where it is once it is made."""
-        parts: list[str | Path] = [
-            image().home.name,
-            recipe(self.hierarchy),
-            _HERE / "container_image.py",
-        ]
-        if self.has_kubelet:
-            parts += [programs.path(name).name for name in NODE_PROGRAMS]
-            parts += [pod.manifest() for pod in pods.PODS]
-            parts += NODE_WORDS
-        else:
-            parts += workloads.commands(self.hierarchy)
-        key = digest(self.script, *parts)
-        return ROOT / "states" / f"{self.name}-{key}"
+        parts = [*self.made_of(), image().home.name, recipe(self.hierarchy)]
+        if self.base:
+            parts.append(STATES[self.base].home.name)
+        return ROOT / "states" / f"{self.name}-{digest(*parts)}"
 
-    def guest(self, home: Path) -> Guest:
+    def guest(self, home: Path, program: Path | None = None) -> Guest:
         """A guest of this kind, not started; its files go to `home`."""
         if self.has_kubelet:
-            return Guest(image(), home, self.hierarchy, node_archive(), words=NODE_WORDS)
-        return Guest(image(), home, self.hierarchy)
+            archive = node_archive()
+            return Guest(
+                *(image(), home, self.hierarchy, archive), words=NODE_WORDS, program=program
+            )
+        return Guest(image(), home, self.hierarchy, program=program)
 
 
+def _start_engines(guest: Guest) -> None:
+    _put_container_image(guest)
+    guest.script(SCRIPTS / "engines.sh", timeout=_PATIENCE_SECONDS)
+
+
+def _start_workloads(guest: Guest) -> None:
+    _start_engines(guest)
+    workloads.start(guest)
+
+
+def _start_kubelet(guest: Guest) -> None:
+    _put_container_image(guest)
+    guest.put([pods.write(guest.home)], "/etc/kubernetes")
+    guest.script(SCRIPTS / "kubelet.sh", timeout=_PATIENCE_SECONDS)
+    count = sum(len(pod.containers) for pod in pods.PODS)
+    guest.run(
+        f"while [ $SECONDS -lt {_PATIENCE_SECONDS} ]; do "
+        f"[ $(crictl ps -q | wc -l) = {count} ] && exit; sleep 1; done; "
+        "crictl ps -a; crictl pods; exit 1",
+        timeout=_PATIENCE_SECONDS + 60,
+    )
+
+
+def _put_container_image(guest: Guest) -> None:
+    container_image.write(guest.home / "lab.tar")
+    guest.put([guest.home / "lab.tar"], "/lab")
+
+
+def _of_engines() -> Sequence[str | Path]:
+    return SCRIPTS / "engines.sh", _HERE / "container_image.py"
+
+
+def _with_workloads(hierarchy: str) -> State:
+    return State(
+        hierarchy,
+        hierarchy,
+        _start_workloads,
+        lambda: (*_of_engines(), *workloads.commands(hierarchy)),
+    )
+
+
+def _of_kubelet() -> Sequence[str | Path]:
+    names = [programs.path(name).name for name in NODE_PROGRAMS]
+    manifests = [pod.manifest() for pod in pods.PODS]
+    parts = (*names, *manifests, *NODE_WORDS)
+    return SCRIPTS / "kubelet.sh", _HERE / "container_image.py", *parts
+
+
+def _add_mixed(guest: Guest) -> None:
+    """Add a pod of two containers, one of which has no limits."""
+    guest.run(STOP_LOADS)
+    guest.run(
+        "cat >/lab/mixed.yaml && mv /lab/mixed.yaml /etc/kubernetes/manifests/",
+        stdin=_mixed().encode(),
+    )
+    count = len(kubelet_pods.running("mixed"))
+    guest.run(
+        f"while [ $SECONDS -lt {_PATIENCE_SECONDS} ]; do sleep 3; "
+        f"[ $(crictl ps -q --label io.kubernetes.pod.name=mixed-lab | wc -l) = {count} ] "
+        f"&& exit; done; crictl ps -a; exit 1",
+        timeout=_PATIENCE_SECONDS + 60,
+    )
+
+
+def _mixed() -> str:
+    return kubelet_pods.manifest("mixed", container_image.NAME)
+
+
+# Of each a recording lies in tests/data/lab.
+RECORDED = {
+    **{name: _with_workloads(name) for name in HIERARCHIES},
+    "kubelet": State("kubelet", "v2", _start_kubelet, _of_kubelet, has_kubelet=True),
+}
 STATES = {
-    **{name: State(name, name, SCRIPTS / "engines.sh") for name in HIERARCHIES},
-    "kubelet": State("kubelet", "v2", SCRIPTS / "kubelet.sh", has_kubelet=True),
+    **RECORDED,
+    # Engines, and not one container.
+    "bare": State("bare", "v2", _start_engines, _of_engines, niceness=FIRST),
+    "mixed-pod": State(
+        "mixed-pod", "v2", _add_mixed, lambda: [_mixed()], "kubelet", has_kubelet=True
+    ),
+    "sick": State("sick", "v2", patients.start, patients.made_of, "bare", niceness=FIRST),
 }
 
 
@@ -83,44 +167,17 @@ def node_archive() -> Path:
     return target
 
 
-def steps() -> Iterator[tuple[str, bool, Callable[[], object]]]:
-    """What there is to build, in order: its name, whether it is there, and how to build it."""
-    yield "image", image().home.exists(), build_image
-    for name in programs.PROGRAMS:
-        yield name, programs.path(name).exists(), partial(programs.build, name)
-    for state in STATES.values():
-        yield f"state {state.name}", state.home.exists(), partial(build_state, state)
-
-
-def build_state(state: State) -> None:
-    """Boot a guest, let its script prepare it, and save it."""
+def build(state: State) -> None:
+    """Boot a guest, or go on from the state's base, prepare it, and save it."""
     with making(state.home) as place:
         if place is None:
             return
         with tempfile.TemporaryDirectory(prefix="cgexporter-lab-") as name:
             guest = state.guest(Path(name))
             try:
-                guest.start()
-                container_image.write(Path(name) / "lab.tar")
-                guest.put([Path(name) / "lab.tar"], "/lab")
-                if state.has_kubelet:
-                    guest.put([pods.write(Path(name))], "/etc/kubernetes")
-                guest.script(state.script, timeout=_PATIENCE_SECONDS)
-                if state.has_kubelet:
-                    _wait_for_pods(guest)
-                else:
-                    workloads.start(guest)
+                guest.start(STATES[state.base].home if state.base else None)
+                state.prepare(guest)
                 guest.save(place)
             finally:
                 guest.stop()
     forget_others(state.home, f"{state.name}-*")
-
-
-def _wait_for_pods(guest: Guest) -> None:
-    count = sum(len(pod.containers) for pod in pods.PODS)
-    guest.run(
-        f"while [ $SECONDS -lt {_PATIENCE_SECONDS} ]; do "
-        f"[ $(crictl ps -q | wc -l) = {count} ] && exit; sleep 1; done; "
-        "crictl ps -a; crictl pods; exit 1",
-        timeout=_PATIENCE_SECONDS + 60,
-    )

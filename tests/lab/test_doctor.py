@@ -4,65 +4,28 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.integration.engines import Engine
-from tests.lab import container_image, engine
+from tests.lab import engine, patients
 from tests.lab.conftest import Guests
 from tests.lab.machine import Guest
-from tests.lab.pods import EATS, MIB
+from tests.lab.patients import HEALTHY
+from tests.lab.pods import MIB
 from tests.tools import sick
-from tests.tools.kubelet_pods import manifest, running
 
 _KUBELET = "--identity.kubelet http://127.0.0.1:10255"
-# All that the saved state runs, which is sick on purpose. Its loads are stopped, deaf to SIGTERM.
-_EMPTY = """
-docker rm -f $(docker ps -aq)
-podman pod rm -fat 0; podman rm -fat 0
-runuser -l lab -c 'XDG_RUNTIME_DIR=/run/user/1000 podman rm -fat 0'
-for name in c-fs c-sd; do ctr tasks rm -f $name; ctr containers rm $name; done
-systemctl kill -s KILL lab-limited lab-high
-systemctl stop lab-limited lab-high
-"""
-_HEALTHY = sick.healthy(20)
 
 
-@dataclass(frozen=True, slots=True)
-class Ward:
-    """A host without other containers than those that a test starts."""
-
-    guest: Guest
-    client: Engine
-
-    def start(self, name: str, options: str, script: str) -> str:
-        """Start a container; the path of its cgroup."""
-        network = [] if "--network" in options else ["--network", "none"]
-        words = ["--name", name, *engine.CHEAP, *network, *options.split()]
-        identity = self.client.call("run", "-d", *words, "lab:1", "sh", "-c", script)
-        return f"/system.slice/docker-{identity}.scope"
-
-    def swapped(self, path: str, size: int) -> None:
-        """Wait until so many bytes of a container are on disk."""
-        self.guest.run(
-            f"cd /sys/fs/cgroup{path}; for _ in $(seq 120); do "
-            f"[ $(cat memory.swap.current) -gt {size} ] && exit; sleep 0.5; "
-            "done; grep . memory.*; exit 1"
-        )
-
-    def remove(self, *names: str) -> None:
-        """Remove containers."""
-        self.client.call("rm", "-f", *names)
-
-    def doctor(self, interval: float = 5, flags: str = "") -> dict[str, Any]:
-        """What the command finds."""
-        found: dict[str, Any] = self.guest.json(
-            f"cgexporter doctor --format json --interval {interval:g}s {flags}"
-        )
-        return found
+def examine(guest: Guest, interval: float = 5, flags: str = "") -> dict[str, Any]:
+    """What the command finds."""
+    found: dict[str, Any] = guest.json(
+        f"cgexporter doctor --format json --interval {interval:g}s {flags}"
+    )
+    return found
 
 
 def about(document: Mapping[str, Any], cgroup: str) -> dict[str, dict[str, Any]]:
@@ -71,41 +34,34 @@ def about(document: Mapping[str, Any], cgroup: str) -> dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def ward(guests: Guests) -> Iterator[Ward]:
-    """A host with cgroup v2 and swap, on which nothing runs."""
-    guest = guests.get("v2")
-    guest.run(f'( {_EMPTY} ) >/dev/null 2>&1; [ -z "$(docker ps -q)$(podman ps -q)" ]')
-    # On the other disk than /data, so that one may be slow without the other.
-    guest.run(
-        "dd if=/dev/zero of=/swap bs=1M count=192 2>/dev/null; chmod 600 /swap; "
-        "mkswap /swap >/dev/null; swapon /swap"
-    )
-    with engine.docker(guest) as client:
-        yield Ward(guest, client)
+def bare(guests: Guests) -> Guest:
+    """A host with cgroup v2 on which nothing runs."""
+    return guests.get("bare")
 
 
-@pytest.mark.guest("v2")
+@pytest.mark.guest("bare")
 @pytest.mark.last(of_all=True)
-def test_idle_host(ward: Ward) -> None:
+def test_idle_host(bare: Guest) -> None:
     """On a host where nothing runs nothing is found."""
-    document = ward.doctor(2)
+    document = examine(bare, 2)
     assert document["containers"] == 0
     assert document["findings"] == []
 
 
-@pytest.mark.guest("v2")
+@pytest.mark.guest("bare")
 @pytest.mark.last(of_all=True)
-def test_healthy_host(ward: Ward) -> None:
+def test_healthy_host(bare: Guest) -> None:
     """Of containers that stay below their limits, and of those without any, nothing is said."""
-    ward.start("quiet", "", "sleep 1000000")
-    ward.start("light", "--cpus 1 --memory 64m --pids-limit 50", _HEALTHY)
-    ward.start("resting", "--memory 32m --memory-swap 96m --shm-size 64m", sick.filled(20))
-    light = f"sh -c {shlex.quote(_HEALTHY)}"
-    ward.guest.run(f"podman run -d --network none --name other --memory 64m lab:1 {light}")
+    with engine.docker(bare) as client:
+        patients.start_one(client, "quiet", "", "sleep 1000000")
+        patients.start_one(client, "light", "--cpus 1 --memory 64m --pids-limit 50", HEALTHY)
+        patients.start_one(
+            client, "resting", "--memory 32m --memory-swap 96m --shm-size 64m", sick.filled(20)
+        )
+    light = f"sh -c {shlex.quote(HEALTHY)}"
+    bare.run(f"podman run -d --network none --name other --memory 64m lab:1 {light}")
     time.sleep(3)
-    document = ward.doctor()
-    ward.remove("quiet", "light", "resting")
-    ward.guest.run("podman rm -ft 0 other")
+    document = examine(bare)
     assert document["containers"] == 4
     assert document["findings"] == []
 
@@ -126,39 +82,28 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(ward: Ward) -> Seen:
-    """Containers that are sick each by itself, and one that is not."""
-    patients = {
-        "throttled": ("--cpus 0.05", sick.BUSY),
-        "bursts": ("", sick.bursts(600, 4)),
-        "full": (
-            "--memory 32m --memory-swap 32m --shm-size 64m",
-            sick.filled(30),
-        ),
-        "killed": ("--memory 16m --memory-swap 16m", EATS.replace("sleep 10", "sleep 1")),
-        "forks": ("--pids-limit 12", sick.FORKS),
-        "shares": ("--network host --pid host --ipc host --uts host", _HEALTHY),
-        "swaps": (
-            "--memory 32m --memory-swap 160m --shm-size 96m",
-            sick.filled(64, sick.reads("/dev/shm/full", "1M")),
-        ),
-        "high": (
-            "--memory 128m --memory-swap 128m --shm-size 96m",
-            sick.filled(24, sick.writes("/dev/shm/more", "64k", 32)),
-        ),
-        "healthy": ("--cpus 1 --memory 64m --pids-limit 50", _HEALTHY),
-    }
-    paths = {name: ward.start(name, *what) for name, what in patients.items()}
-    # Afterwards: with so little CPU even the start of its processes would take long.
-    ward.client.call("update", "--cpus", "0.05", "bursts")
-    ward.guest.run(f"echo 16M >/sys/fs/cgroup{paths['high']}/memory.high")
-    ward.swapped(paths["swaps"], 24 * MIB)
-    document = ward.doctor(8)
-    ward.remove(*patients)
+def sickbay(guests: Guests) -> Guest:
+    """A host with all patients, frozen."""
+    return guests.get("sick")
+
+
+def _seen(sickbay: Guest, ward: str, pause: float, interval: float = 5) -> Seen:
+    """What is found while the patients of a ward run; frozen again, they take nobody's CPU."""
+    paths = patients.paths(sickbay, ward)
+    patients.freeze(sickbay, paths.values(), wanted=False)
+    time.sleep(pause)
+    document = examine(sickbay, interval)
+    patients.freeze(sickbay, paths.values(), wanted=True)
     return Seen(paths, document)
 
 
-@pytest.mark.guest("v2")
+@pytest.fixture(scope="module")
+def seen(sickbay: Guest) -> Seen:
+    """Containers that are sick each by itself, and one that is not."""
+    return _seen(sickbay, "each by itself", 3, 8)
+
+
+@pytest.mark.guest("sick")
 @pytest.mark.last(of_all=True)
 def test_throttled(seen: Seen) -> None:
     """A quota that is too small is told, with its file."""
@@ -170,14 +115,14 @@ def test_throttled(seen: Seen) -> None:
     }
 
 
-@pytest.mark.guest("v2")
+@pytest.mark.guest("sick")
 @pytest.mark.last(of_all=True)
 def test_bursts(seen: Seen) -> None:
     """Threads that need little CPU but at once are told apart from a quota that is too small."""
     assert seen.of("bursts")["bursts"]["limit"]["value"] == "5000 100000"
 
 
-@pytest.mark.guest("v2")
+@pytest.mark.guest("sick")
 @pytest.mark.last(of_all=True)
 def test_full(seen: Seen) -> None:
     """Memory that is nearly used up is told, with its limit."""
@@ -186,7 +131,7 @@ def test_full(seen: Seen) -> None:
     assert (one["limit"]["file"], one["limit"]["value"]) == ("memory.max", str(32 * MIB))
 
 
-@pytest.mark.guest("v2")
+@pytest.mark.guest("sick")
 @pytest.mark.last(of_all=True)
 def test_killed(seen: Seen) -> None:
     """OOM kills are the worst, and come first."""
@@ -196,7 +141,7 @@ def test_killed(seen: Seen) -> None:
     assert seen.document["findings"][0]["harm"] == "critical"
 
 
-@pytest.mark.guest("v2")
+@pytest.mark.guest("sick")
 @pytest.mark.last(of_all=True)
 def test_refused_forks(seen: Seen) -> None:
     """Refused forks are told, with the limit that refuses them."""
@@ -205,7 +150,7 @@ def test_refused_forks(seen: Seen) -> None:
     assert (one["limit"]["file"], one["limit"]["value"]) == ("pids.max", "12")
 
 
-@pytest.mark.guest("v2")
+@pytest.mark.guest("sick")
 @pytest.mark.last(of_all=True)
 def test_host_namespaces(seen: Seen) -> None:
     """Each namespace of the host is named."""
@@ -214,7 +159,7 @@ def test_host_namespaces(seen: Seen) -> None:
     assert set(seen.of("shares")) == {"host_namespaces"}
 
 
-@pytest.mark.guest("v2")
+@pytest.mark.guest("sick")
 @pytest.mark.last(of_all=True)
 def test_swaps(seen: Seen) -> None:
     """Memory that goes to swap and comes back is told, with the limit that pushes it there."""
@@ -227,7 +172,7 @@ def test_swaps(seen: Seen) -> None:
     assert set(found) <= {"swapping", "memory_near_limit", "memory_stalled", "io_stalled"}
 
 
-@pytest.mark.guest("v2")
+@pytest.mark.guest("sick")
 @pytest.mark.last(of_all=True)
 def test_memory_high(seen: Seen) -> None:
     """A container that memory.high brakes stands still for memory, and the file is named."""
@@ -240,51 +185,32 @@ def test_memory_high(seen: Seen) -> None:
     }
 
 
-@pytest.mark.guest("v2")
+@pytest.mark.guest("sick")
 @pytest.mark.last(of_all=True)
 def test_healthy(seen: Seen) -> None:
     """A healthy container beside all these is not mentioned."""
     assert seen.of("healthy") == {}
 
 
-@pytest.mark.guest("v2")
+@pytest.mark.guest("sick")
 @pytest.mark.last(of_all=True)
-def test_starved(ward: Ward) -> None:
+def test_starved(sickbay: Guest) -> None:
     """Few shares beside a neighbour with many, on a busy node, are told with both weights."""
-    poor = ward.start("poor", "--cpu-shares 2", sick.BUSY)
-    ward.start("hog", "--cpu-shares 8192", sick.loops(4))
-    time.sleep(2)
-    document = ward.doctor()
-    ward.remove("poor", "hog")
-    found = about(document, poor)
-    assert "starved" in found, document["findings"]
-    one = found["starved"]
-    assert (one["limit"]["file"], one["limit"]["value"]) == ("cpu.weight", "1")
-    assert "weight of 1 against 313 of hog" in one["cause"]
+    one = _seen(sickbay, "starved", 2)
+    found = one.of("poor")
+    assert "starved" in found, one.document["findings"]
+    told = found["starved"]
+    assert (told["limit"]["file"], told["limit"]["value"]) == ("cpu.weight", "1")
+    assert "weight of 1 against 313 of hog" in told["cause"]
 
 
 @pytest.fixture(scope="module")
-def disks(ward: Ward) -> Seen:
+def disks(sickbay: Guest) -> Seen:
     """Containers that disks hold up, each for a reason of its own."""
-    ward.guest.run("dd if=/dev/urandom of=/data/big bs=1M count=64 oflag=direct 2>/dev/null")
-    patients = {
-        "reads": (
-            "--memory 24m --memory-swap 24m -v /data:/data",
-            sick.reads("/data/big", "1M"),
-        ),
-        "slow": (
-            "-v /data:/data --device-write-bps /dev/vdb:1mb",
-            sick.writes("/data/slow", "256k", 8, "oflag=direct"),
-        ),
-    }
-    paths = {name: ward.start(name, *what) for name, what in patients.items()}
-    time.sleep(3)
-    document = ward.doctor()
-    ward.remove(*patients)
-    return Seen(paths, document)
+    return _seen(sickbay, "disks", 3)
 
 
-@pytest.mark.guest("v2")
+@pytest.mark.guest("sick")
 @pytest.mark.last(of_all=True)
 def test_page_cache_that_does_not_fit(disks: Seen) -> None:
     """Reading the same again and again at a limit is told, and the stalls that come of it."""
@@ -293,7 +219,7 @@ def test_page_cache_that_does_not_fit(disks: Seen) -> None:
     assert (one["limit"]["file"], one["limit"]["value"]) == ("memory.max", str(24 * MIB))
 
 
-@pytest.mark.guest("v2")
+@pytest.mark.guest("sick")
 @pytest.mark.last(of_all=True)
 def test_slow_disk_by_its_own_limit(disks: Seen) -> None:
     """A container that stands still for I/O at its own limit is told so."""
@@ -303,31 +229,18 @@ def test_slow_disk_by_its_own_limit(disks: Seen) -> None:
     assert one["limit"]["value"].endswith(f"wbps={MIB}")
 
 
-@pytest.mark.guest("v2")
+@pytest.mark.guest("sick")
 @pytest.mark.last(of_all=True)
-def test_slow_disk_by_a_neighbour(ward: Ward) -> None:
+def test_slow_disk_by_a_neighbour(sickbay: Guest) -> None:
     """A container that waits for a disk that another keeps busy is told who that is."""
-    ward.guest.run("dd if=/dev/urandom of=/data/small bs=1M count=4 oflag=direct 2>/dev/null")
-    path = ward.start(
-        "waits",
-        "-v /data:/data",
-        sick.reads("/data/small", "4k", "iflag=direct"),
-    )
-    ward.start(
-        "moves",
-        "-v /data:/data",
-        sick.writes("/data/large", "1M", 16, "oflag=direct"),
-    )
-    ward.guest.slow_down("scratch", 2 * MIB)
+    sickbay.slow_down("scratch", 2 * MIB)
     try:
-        time.sleep(3)
-        document = ward.doctor()
+        one = _seen(sickbay, "neighbours", 3)
     finally:
-        ward.guest.slow_down("scratch", 0)
-        ward.remove("waits", "moves")
-    one = about(document, path)["io_stalled"]
-    assert re.search(r": moves [0-9a-f]{12} moves \S+ a second on vdb$", one["cause"])
-    assert one["limit"] is None
+        sickbay.slow_down("scratch", 0)
+    told = one.of("waits")["io_stalled"]
+    assert re.search(r": moves [0-9a-f]{12} moves \S+ a second on vdb$", told["cause"])
+    assert told["limit"] is None
 
 
 # -- under a kubelet -------------------------------------------------------------------------
@@ -336,19 +249,7 @@ def test_slow_disk_by_a_neighbour(ward: Ward) -> None:
 @pytest.fixture(scope="module")
 def node(guests: Guests) -> Guest:
     """A node with a pod of two containers, one of which has no limits."""
-    guest = guests.get("kubelet")
-    guest.run(
-        "cat >/lab/mixed.yaml && mv /lab/mixed.yaml /etc/kubernetes/manifests/",
-        stdin=manifest("mixed", container_image.NAME).encode(),
-    )
-    count = len(running("mixed"))
-    guest.run(
-        f"for _ in $(seq 40); do sleep 5; "
-        f"[ $(crictl ps -q --label io.kubernetes.pod.name=mixed-lab | wc -l) = {count} ] "
-        f"&& exit; done; crictl ps -a; exit 1",
-        timeout=400,
-    )
-    return guest
+    return guests.get("mixed-pod")
 
 
 def _cgroup(node: Guest, container: str) -> str:
@@ -359,11 +260,11 @@ def _cgroup(node: Guest, container: str) -> str:
     return node.run(f"cd /sys/fs/cgroup && find kubepods.slice -name {scope}")
 
 
-@pytest.mark.guest("kubelet")
+@pytest.mark.guest("mixed-pod")
 @pytest.mark.last(of_all=True)
 def test_class_lower_than_meant(node: Guest) -> None:
     """Who makes a pod Burstable, in which another container asks for Guaranteed, is named."""
-    document = node.json(f"cgexporter doctor --format json --interval 1s {_KUBELET}")
+    document = examine(node, 1, _KUBELET)
     main = _cgroup(node, "main")
     kinds = {one["kind"] for one in document["findings"]}
     assert "not_as_declared" not in kinds
@@ -373,7 +274,7 @@ def test_class_lower_than_meant(node: Guest) -> None:
     assert one["pod"] == "default/mixed-lab"
 
 
-@pytest.mark.guest("kubelet")
+@pytest.mark.guest("mixed-pod")
 @pytest.mark.last(of_all=True)
 def test_not_as_declared(node: Guest) -> None:
     """Limits that somebody changed are told, with what the manifest says and what acts."""
@@ -382,7 +283,7 @@ def test_not_as_declared(node: Guest) -> None:
         f"cd /sys/fs/cgroup/{main} && echo 20000 100000 >cpu.max && echo {64 * MIB} >memory.max "
         "&& echo 7 >cpu.weight"
     )
-    document = node.json(f"cgexporter doctor --format json --interval 1s {_KUBELET}")
+    document = examine(node, 1, _KUBELET)
     wrong = [one for one in document["findings"] if one["kind"] == "not_as_declared"]
     assert {one["cgroup"] for one in wrong} == {f"/{main}"}
     said = {one["limit"]["file"]: (one["limit"]["value"], one["cause"]) for one in wrong}

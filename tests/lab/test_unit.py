@@ -13,7 +13,7 @@ from tests.lab import workloads
 from tests.lab.conftest import Guests
 from tests.lab.machine import Guest, GuestError
 
-pytestmark = [pytest.mark.guest("unit"), pytest.mark.last]
+pytestmark = [pytest.mark.guest("v2"), pytest.mark.last]
 
 _UNIT = "cgexporter.service"
 _SETTINGS = "/etc/cgexporter/cgexporter.yml"

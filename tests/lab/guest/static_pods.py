@@ -3,8 +3,9 @@
     static_pods.py < WANTED
 
 WANTED is JSON: `manifests`, of each pod by its name; `running`, names of the containers of each
-that shall run; `files`, names of files to read. Printed is JSON too: `uids` of the pods, `paths`
-of the cgroups of their containers, and `files` by cgroup. The pods are gone afterwards.
+that shall run; `files`, names of files to read; `are_the_last`, whether the guest ends with these.
+Printed is JSON too: `uids` of the pods, `paths` of the cgroups of their containers, and `files` by
+cgroup. The pods are gone afterwards, but for the last.
 """
 
 import json
@@ -17,7 +18,7 @@ from pathlib import Path
 _MANIFESTS = Path("/etc/kubernetes/manifests")
 _ROOT = Path("/sys/fs/cgroup")
 _PODS = _ROOT / "kubepods.slice"
-_PATIENCE_SECONDS = 400
+_PATIENCE_SECONDS = 600
 
 
 def _write(manifests: dict[str, str]) -> list[Path]:
@@ -84,37 +85,41 @@ def _read(directory: Path, files: list[str]) -> dict[str, str]:
     return found
 
 
+def _remove(written: list[Path], directories: list[Path]) -> None:
+    """Remove the manifests, and wait until nothing of their pods is left."""
+    for file in written:
+        file.unlink()
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while left := [str(directory) for directory in directories if directory.exists()]:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"these are still there: {left}")
+        time.sleep(0.5)
+
+
 def main() -> None:
     """Start, read, remove."""
     wanted = json.load(sys.stdin)
     before = len(_scopes())
     written = _write(wanted["manifests"])
-    try:
-        pods = _wait(wanted["running"], before)
-        scopes = _scopes()
-        paths: dict[str, dict[str, str]] = {}
-        uids = {}
-        kept = {"/kubepods.slice": _read(_PODS, wanted["files"])}
-        for tier in ("burstable", "besteffort"):
-            directory = _PODS / f"kubepods-{tier}.slice"
-            kept[f"/{directory.relative_to(_ROOT)}"] = _read(directory, wanted["files"])
-        above = []
-        for pod, containers in pods.items():
-            for name, labels in containers.items():
-                scope = scopes[f"cri-containerd-{labels['id']}.scope"]
-                uids[pod] = labels["io.kubernetes.pod.uid"]
-                paths.setdefault(pod, {})[name] = f"/{scope.relative_to(_ROOT)}"
-                above.append(scope.parent)
-                for directory in (scope, scope.parent):
-                    kept[f"/{directory.relative_to(_ROOT)}"] = _read(directory, wanted["files"])
-    finally:
-        for file in written:
-            file.unlink()
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while left := [str(directory) for directory in above if directory.exists()]:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"these are still there: {left}")
-        time.sleep(0.5)
+    pods = _wait(wanted["running"], before)
+    scopes = _scopes()
+    paths: dict[str, dict[str, str]] = {}
+    uids = {}
+    kept = {"/kubepods.slice": _read(_PODS, wanted["files"])}
+    for tier in ("burstable", "besteffort"):
+        directory = _PODS / f"kubepods-{tier}.slice"
+        kept[f"/{directory.relative_to(_ROOT)}"] = _read(directory, wanted["files"])
+    above = []
+    for pod, containers in pods.items():
+        for name, labels in containers.items():
+            scope = scopes[f"cri-containerd-{labels['id']}.scope"]
+            uids[pod] = labels["io.kubernetes.pod.uid"]
+            paths.setdefault(pod, {})[name] = f"/{scope.relative_to(_ROOT)}"
+            above.append(scope.parent)
+            for directory in (scope, scope.parent):
+                kept[f"/{directory.relative_to(_ROOT)}"] = _read(directory, wanted["files"])
+    if not wanted["are_the_last"]:
+        _remove(written, above)
     json.dump({"uids": uids, "paths": paths, "files": kept}, sys.stdout)
 
 
