@@ -85,11 +85,22 @@ def _start_kubelet(guest: Guest) -> None:
     guest.put([pods.write(guest.home)], "/etc/kubernetes")
     guest.script(SCRIPTS / "kubelet.sh", timeout=_PATIENCE_SECONDS)
     count = sum(len(pod.containers) for pod in pods.PODS)
+    # Its cAdvisor asks the runtime once for the names of a container, for two seconds, and never
+    # again: on a machine that does much else it may have none, until it is started anew.
+    known = "curl -sS http://127.0.0.1:10255/metrics/cadvisor | grep -c "
+    named = f"""$({known} '^container_start_time_seconds{{container="[a-z]')"""
+    networks = (
+        f"""$({known} '^container_network_receive_bytes_total.*interface="eth0".*pod="[a-z]')"""
+    )
+    own = sum(not pod.spec.get("hostNetwork") for pod in pods.PODS)
     guest.run(
         f"while [ $SECONDS -lt {_PATIENCE_SECONDS} ]; do "
-        f"[ $(crictl ps -q | wc -l) = {count} ] && exit; sleep 1; done; "
-        "crictl ps -a; crictl pods; exit 1",
-        timeout=_PATIENCE_SECONDS + 60,
+        f"[ $(crictl ps -q | wc -l) = {count} ] && break; sleep 3; done\n"
+        f"for tries in 1 2 3; do for _ in $(seq 12); do sleep 5; "
+        f"[ {named} = {count} ] && [ {networks} = {own} ] && exit; done; "
+        "systemctl restart kubelet; done\n"
+        "crictl ps -a; crictl pods; curl -sS http://127.0.0.1:10255/metrics/cadvisor; exit 1",
+        timeout=_PATIENCE_SECONDS + 300,
     )
 
 

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,11 +61,18 @@ _MUST_HAVE_MOVED = {
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A guest, what runs in it, and what was seen of it."""
+    """A guest, what runs in it, and what was seen of it.
+
+    Attributes:
+        interface: of d-web as `ip` tells of it, before and after the page was made.
+        pod: Podman's, as it tells of it.
+    """
 
     guest: Guest
     started: Mapping[str, Started]
     page: list[Sample]
+    interface: tuple[Any, Any]
+    pod: Any
 
     @property
     def by_id(self) -> dict[str, Started]:
@@ -87,9 +95,16 @@ def host(request: pytest.FixtureRequest, guests: Guests) -> Host:
     """A host of one kind, with all its containers, seen as root by a service."""
     guest = guests.get(request.param)
     started = workloads.find(guest)
+    address = guest.run("docker inspect -f '{{.NetworkSettings.IPAddress}}' d-web")
+    guest.run(f"for _ in 1 2 3 4 5; do curl -sS -m 20 http://{shlex.quote(address)}:8080/; done")
+    link = f"nsenter -t {started['d-web'].pid} -n ip -json -statistics link show eth0"
     with exporter.served(guest, *_MORE):
-        page = exporter.named_page(guest)
-    return Host(guest, started, page)
+        exporter.named_page(guest)
+        (before,) = guest.json(link)
+        page = samples(exporter.page(guest))
+        (after,) = guest.json(link)
+    pod = guest.json("podman pod inspect labpod")
+    return Host(guest, started, page, (before, after), pod)
 
 
 def _numbers(
@@ -126,13 +141,12 @@ def test_each_container_once(host: Host) -> None:
         if container.workload.client != "containerd":  # ctr leaves no file that says it
             assert infos[0]["image"].endswith("lab:1")
     others = {s.labels["id"] for s in host.page if s.name == f"{CONTAINER}info"} - {*host.by_id}
-    infra = host.guest.run("podman pod inspect labpod -f '{{.InfraContainerID}}'")
-    assert others == {infra[:12]}
+    assert others == {host.pod["InfraContainerID"][:12]}
 
 
 def test_pod_of_podman(host: Host) -> None:
     """A container in a pod of Podman has the pod's ID."""
-    pod = host.guest.run("podman pod inspect labpod -f '{{.ID}}'")
+    pod = host.pod["Id"]
     (info,) = host.infos(host.started["p-pod"])
     assert info["pod_uid"] == pod
     assert pod in {s.labels.get("uid") for s in host.page if s.name == "cgexporter_pod_info"}
@@ -140,10 +154,16 @@ def test_pod_of_podman(host: Host) -> None:
 
 @pytest.mark.parametrize("name", [each.name for each in workloads.WORKLOADS])
 def test_limits(host: Host, name: str) -> None:
-    """Every enforced limit is what was asked for, and what was not asked for is no limit."""
-    container = host.started.get(name)
-    if container is None:
-        pytest.skip("users are not delegated cgroups on v1: no container of theirs has one")
+    """Every enforced limit is what was asked for, and what was not asked for is no limit.
+
+    Where users are not delegated cgroups, no container of theirs has one.
+    """
+    (workload,) = (each for each in workloads.WORKLOADS if each.name == name)
+    if host.guest.hierarchy not in workload.on:
+        assert name not in host.started
+        assert name not in {s.labels.get("container") for s in host.page}
+        return
+    container = host.started[name]
     numbers = _numbers(host.page, "id")
     (info,) = host.infos(container)
     ours, asked = numbers[info["id"]], container.workload.limits
@@ -200,44 +220,17 @@ def test_bridges(host: Host) -> None:
         assert masters[labels["host_interface"]] == labels["bridge"]
 
 
-def test_networks_without_privilege(host: Host) -> None:
-    """Uid 65534 tells the host's network from others, and counts those."""
-    text = exporter.once(host.guest, "--format", "prom", prefix=_NOBODY)
-    ids = {each.workload.name: key for key, each in host.by_id.items()}
-    lines = samples(text)
-    shared = {
-        s.labels["id"]
-        for s in lines
-        if s.name == f"{CONTAINER}namespace_shared"
-        and s.labels["kind"] == "net"
-        and s.labels["with"] == "host"
-    }
-    assert {ids["d-net"], ids["p-net"]} <= shared
-    counted = {s.labels["id"] for s in lines if s.name.startswith(f"{CONTAINER}network_receive")}
-    assert ids["d-web"] in counted
-    assert ids["d-net"] not in counted
-
-
 def test_traffic(host: Host) -> None:
     """What a container sends is counted as its own interface counts it."""
-    web = host.started["d-web"]
-    address = host.guest.run("docker inspect -f '{{.NetworkSettings.IPAddress}}' d-web")
-    host.guest.run(
-        f"for _ in 1 2 3 4 5; do curl -sS -m 20 http://{shlex.quote(address)}:8080/; done"
-    )
-    link = f"nsenter -t {web.pid} -n ip -json -statistics link show eth0"
-    (before,) = host.guest.json(link)
-    text = exporter.once(host.guest, "--format", "prom")
-    (after,) = host.guest.json(link)
     key = {each.workload.name: key for key, each in host.by_id.items()}["d-web"]
     ours = {
         s.name.removeprefix(f"{CONTAINER}network_"): s.value
-        for s in samples(text)
+        for s in host.page
         if s.name.startswith(f"{CONTAINER}network_") and s.labels["id"] == key
     }
     for direction, name in (("rx", "receive"), ("tx", "transmit")):
         for unit in ("bytes", "packets"):
-            low, high = (each["stats64"][direction][unit] for each in (before, after))
+            low, high = (each["stats64"][direction][unit] for each in host.interface)
             assert 0 < low <= ours[f"{name}_{unit}_total"] <= high
 
 
@@ -251,40 +244,97 @@ def test_recording_elsewhere(host: Host, tmp_path: Path) -> None:
     assert len(seen) == len({each["id"] for each in seen})
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the kernel, the engines and we say of frozen containers, looked at in this order.
+
+    Attributes:
+        before: the kernel's numbers by PID.
+        said: by name of container and by tool.
+        ours: a page of root's.
+        after: the kernel's numbers again.
+    """
+
+    before: Mapping[int, Numbers]
+    said: Mapping[str, Mapping[str, Any]]
+    ours: list[Sample]
+    after: Mapping[int, Numbers]
+
+
+class Frozen:
+    """A host with all containers frozen, and one look after the other, which tests share.
+
+    The first is mostly enough, but the kernel may still write back or reclaim for others.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._looks: list[Look] = []
+        self._pids = " ".join(str(each.pid) for each in host.started.values())
+        host.guest.put([SCRIPTS / "readings.py"], "/lab")
+
+    def freeze(self, *, wanted: bool) -> None:
+        """Let all stand still, or go on."""
+        action = "freeze" if wanted else "thaw"
+        self.host.guest.run(f"python3 /lab/readings.py {action} {self._pids}")
+
+    def last(self) -> Look:
+        """The last that there was."""
+        return self._looks[-1] if self._looks else next(self.looks())
+
+    def looks(self) -> Iterator[Look]:
+        """Those that others had, and then new ones."""
+        for number in range(_ATTEMPTS):
+            if number == len(self._looks):
+                self._looks.append(self._look())
+            yield self._looks[number]
+
+    def _look(self) -> Look:
+        guest = self.host.guest
+        engines = {
+            each.workload.name: each.workload.client
+            for each in self.host.started.values()
+            if each.workload.client in ("docker", "podman")
+        }
+        before = self._read()
+        said = beside.ask(guest, engines)
+        ours = samples(exporter.once(guest, "--format", "prom", *_MORE))
+        return Look(before, said, ours, self._read())
+
+    def _read(self) -> dict[int, Numbers]:
+        found = self.host.guest.json(f"python3 /lab/readings.py read {self._pids}")
+        return {int(pid): numbers for pid, numbers in found.items()}
+
+
 @pytest.fixture(scope="module")
-def frozen(host: Host) -> Iterator[Host]:
+def frozen(host: Host) -> Iterator[Frozen]:
     """The same host with all containers frozen."""
-    pids = " ".join(str(each.pid) for each in host.started.values())
-    host.guest.put([SCRIPTS / "readings.py"], "/lab")
-    host.guest.run(f"python3 /lab/readings.py freeze {pids}")
-    yield host
-    host.guest.run(f"python3 /lab/readings.py thaw {pids}")
+    made = Frozen(host)
+    made.freeze(wanted=True)
+    yield made
+    made.freeze(wanted=False)
 
 
-def _read(host: Host) -> dict[int, Numbers]:
-    pids = " ".join(str(each.pid) for each in host.started.values())
-    found = host.guest.json(f"python3 /lab/readings.py read {pids}")
-    return {int(pid): numbers for pid, numbers in found.items()}
+@pytest.fixture(scope="module")
+def nobodys(frozen: Frozen) -> list[Sample]:
+    """What uid 65534 without a capability sees of it."""
+    text = exporter.once(frozen.host.guest, "--format", "prom", *_MORE, prefix=_NOBODY)
+    return samples(text)
 
 
-def test_counters_are_the_kernels(frozen: Host) -> None:
+def test_counters_are_the_kernels(frozen: Frozen) -> None:
     """All that is published of a container is what the kernel's files say.
 
     Throttling, OOM kills, I/O, pressure and pids have all moved, so that nothing is equal for
     being 0.
     """
-    flags = " ".join(_MORE)
-    prom = f"/opt/cgexporter/bin/cgexporter --once --format prom {flags}"
-    ours: dict[str, Numbers] = {}
-    left = {each.pid: each for each in frozen.started.values()}
-    keys = {each.pid: key for key, each in frozen.by_id.items()}
+    left = {each.pid: each for each in frozen.host.started.values()}
+    keys = {each.pid: key for key, each in frozen.host.by_id.items()}
     differences: dict[str, object] = {}
-    for _ in range(_ATTEMPTS):
-        before = _read(frozen)
-        ours = _numbers(samples(frozen.guest.run(prom)), "id")
-        after = _read(frozen)
-        for pid in [pid for pid in left if before[pid] == after[pid]]:
-            kernel = before[pid]
+    for look in frozen.looks():
+        ours = _numbers(look.ours, "id")
+        for pid in [pid for pid in left if look.before[pid] == look.after[pid]]:
+            kernel = look.before[pid]
             mine = {
                 name: value
                 for name, value in ours[keys[pid]].items()
@@ -308,46 +358,53 @@ def test_counters_are_the_kernels(frozen: Host) -> None:
     pytest.fail(f"{[each.workload.name for each in left.values()]} differ or move: {differences}")
 
 
-def test_nobody_sees_every_cgroup_metric(frozen: Host) -> None:
+def test_engines_say_the_same(frozen: Frozen) -> None:
+    """`docker stats`, `docker inspect` and `podman stats` give our numbers, and we theirs."""
+    keys = {each.workload.name: key for key, each in frozen.host.by_id.items()}
+    unequal: list[str] = []
+    for look in frozen.looks():
+        numbers = _numbers(look.ours, "id", ("interface_", "namespace_", "root_uid"))
+        ours = {name: numbers[keys[name]] for name in look.said}
+        equal, unequal = beside.differences(look.said, ours, frozen.host.guest.hierarchy)
+        if not unequal:
+            assert equal > 60
+            return
+    pytest.fail("\n".join(unequal))
+
+
+def test_networks_without_privilege(host: Host, nobodys: list[Sample]) -> None:
+    """Uid 65534 tells the host's network from others, and counts those."""
+    ids = {each.workload.name: key for key, each in host.by_id.items()}
+    shared = {
+        s.labels["id"]
+        for s in nobodys
+        if s.name == f"{CONTAINER}namespace_shared"
+        and s.labels["kind"] == "net"
+        and s.labels["with"] == "host"
+    }
+    assert {ids["d-net"], ids["p-net"]} <= shared
+    counted = {s.labels["id"] for s in nobodys if s.name.startswith(f"{CONTAINER}network_receive")}
+    assert ids["d-web"] in counted
+    assert ids["d-net"] not in counted
+
+
+def test_nobody_sees_every_cgroup_metric(frozen: Frozen, nobodys: list[Sample]) -> None:
     """Uid 65534 without a capability is served each cgroup metric that root is, with its value."""
 
-    def look(prefix: str) -> dict[tuple[str, ...], float]:
-        text = exporter.once(frozen.guest, "--format", "prom", *_MORE, prefix=prefix)
-        found = {}
-        for name, labels, value in samples(text):
+    def keys(lines: list[Sample]) -> set[tuple[str, ...]]:
+        found = set()
+        for name, labels, _ in lines:
             level = name.split("_")[1]
             rest = name.removeprefix(f"cgexporter_{level}_")
             if level in ("container", "pod", "cgroup") and not (
                 rest.startswith(_NO_NUMBERS) or rest.endswith("_info")
             ):
                 key = [labels[k] for k in ("id", "uid", "cgroup", "device") if k in labels]
-                found[name, *key] = value
+                # Sessions of those who look come and go.
+                if "session-" not in key[0]:
+                    found.add((name, *key))
         return found
 
-    root, nobody = look(""), look(_NOBODY)
-    # Sessions of those who look come and go.
-    mine = {key for key in root if "session-" not in key[1]}
-    assert {key for key in nobody if "session-" not in key[1]} == mine
-    names = {key[0] for key in mine}
-    assert len(names) > 100
-
-
-def test_engines_say_the_same(frozen: Host) -> None:
-    """`docker stats`, `docker inspect` and `podman stats` give our numbers, and we theirs."""
-    engines = {
-        each.workload.name: each.workload.client
-        for each in frozen.started.values()
-        if each.workload.client in ("docker", "podman")
-    }
-    keys = {each.workload.name: key for key, each in frozen.by_id.items()}
-    unequal: list[str] = []
-    for _ in range(_ATTEMPTS):  # the kernel may still write back or reclaim meanwhile
-        said = beside.ask(frozen.guest, engines)
-        text = exporter.once(frozen.guest, "--format", "prom", *_MORE)
-        numbers = _numbers(samples(text), "id", ("interface_", "namespace_", "root_uid"))
-        ours = {name: numbers[keys[name]] for name in engines}
-        equal, unequal = beside.differences(said, ours, frozen.guest.hierarchy)
-        if not unequal:
-            assert equal > 60
-            return
-    pytest.fail("\n".join(unequal))
+    mine = keys(frozen.last().ours)
+    assert keys(nobodys) == mine
+    assert len({key[0] for key in mine}) > 100

@@ -20,13 +20,14 @@ _AS_LAB = (
     "cd /home/lab && runuser -u lab -- env HOME=/home/lab XDG_RUNTIME_DIR=/run/user/1000 "
     "DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus "
 )
-# How each runtime's client is called, and how it tells ID and PID of a container.
-_INSPECT = " inspect -f '{{.Id}} {{.State.Pid}}' "
+# How each runtime's client is called, and how it tells name, ID and PID of containers, all of them
+# at once: each start of a client takes seconds in a guest. ctr tells all that there are.
+_INSPECT = " inspect -f '{{.Name}} {{.Id}} {{.State.Pid}}' "
 _CLIENTS = {
     "docker": ("docker", f"docker{_INSPECT}"),
     "podman": ("podman", f"podman{_INSPECT}"),
     "rootless": (f"{_AS_LAB}podman", f"{_AS_LAB}podman{_INSPECT}"),
-    "containerd": ("ctr", "ctr tasks ls | awk '$1 == n { print $1, $2 }' n="),
+    "containerd": ("ctr", "ctr tasks ls | awk 'NR > 1 { print $1, $1, $2 }' # "),
 }
 _UNIFIED = frozenset({"v2"})
 
@@ -60,10 +61,6 @@ class Workload:
         if self.client == "containerd":
             return f"ctr run -d {self.options} docker.io/library/lab:1 {self.name} {command}"
         return f"{client} run -d --name {self.name} {self.options} lab:1 {command}"
-
-    def inspect(self) -> str:
-        """The command line that prints its ID and PID."""
-        return _CLIENTS[self.client][1] + self.name
 
 
 def _disk_limits(read: float, write: float, writes: float = math.inf) -> dict[str, float]:
@@ -219,11 +216,14 @@ def start(guest: Guest) -> None:
 
 def find(guest: Guest) -> dict[str, Started]:
     """ID and PID of each by name, from the client that started it."""
-    wanted = _wanted(guest.hierarchy)
-    said = guest.run("\n".join(f"( {each.inspect()} )" for each in wanted)).splitlines()
-    assert len(said) == len(wanted), said
+    wanted = {each.name: each for each in _wanted(guest.hierarchy)}
+    lines = []
+    for client, (_, inspect) in _CLIENTS.items():
+        if names := [each.name for each in wanted.values() if each.client == client]:
+            lines.append(f"( {inspect}{' '.join(names)}\n)")
     found = {}
-    for workload, line in zip(wanted, said, strict=True):
-        identity, pid = line.split()
-        found[workload.name] = Started(workload, identity, int(pid))
+    for line in guest.run("\n".join(lines)).splitlines():
+        name, identity, pid = line.removeprefix("/").split()
+        found[name] = Started(wanted[name], identity, int(pid))
+    assert found.keys() == wanted.keys()
     return found
