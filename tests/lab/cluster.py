@@ -40,6 +40,11 @@ systemd-run -q --unit kubelet-address socat \
     TCP-LISTEN:{_KUBELET_PORT},bind={_NODE_ADDRESS},reuseaddr,fork TCP:127.0.0.1:{_KUBELET_PORT}
 systemd-run -q --unit dns python3 /lab/dns.py {_DNS_SERVICE} {_NAMES}
 """
+# What systemd loads in case, each of which takes a guest a second or more.
+_NO_MODULES = tuple(
+    f"systemd.mask=modprobe@{name}.service"
+    for name in ("configfs", "dm_mod", "drm", "efi_pstore", "fuse", "loop")
+)
 _PATIENCE_SECONDS = 240.0
 _FLAGS = (
     *("--authorization-mode", "Node,RBAC", "--allow-privileged=true"),
@@ -101,7 +106,12 @@ def cluster(home: Path, archive: Path) -> Iterator[Lab]:
         archive: a container image that the node has, as `docker save` writes it.
     """
     made = Cluster(home, flags=_FLAGS)
-    guest = Guest(image(), home / "guest", scratch=node_disk(archive), words=NODE_WORDS)
+    guest = Guest(
+        *(image(), home / "guest"),
+        scratch=node_disk(archive),
+        words=(*NODE_WORDS, *_NO_MODULES),
+        niceness=0,  # whoever waits for all tests waits for those of the cluster
+    )
     with contextlib.ExitStack() as stack:
         stack.callback(guest.stop)
         stack.callback(made.close)

@@ -71,6 +71,8 @@ class Node:
         self.lab = lab
         self.repository = repository
         self._home = home
+        # Of the exporter's pods that were removed.
+        self.removed: set[str] = set()
         self._environment = {
             "KUBECONFIG": str(lab.kubeconfig),
             **{f"HELM_{kind}_HOME": str(home / kind) for kind in ("CACHE", "CONFIG", "DATA")},
@@ -166,21 +168,24 @@ class Node:
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": named, "stringData": content}
         self.lab.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
 
-    def gone(self, before: Collection[str], uids: Collection[str] = ()) -> None:
-        """Wait until the cluster is as it was and its node has nothing of some pods.
+    def gone(self, before: Collection[str]) -> None:
+        """Wait until the cluster is as it was."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while changed := self.objects() ^ set(before):
+            assert time.monotonic() < deadline, changed
+            time.sleep(1)
 
-        The kubelet removes what is left of pods once a minute.
+    def left_of(self, uids: Collection[str]) -> str:
+        """What the node still has of some pods, once the kubelet has had time to remove it.
+
+        It does so once a minute.
         """
         names = " -o ".join(f"-name '*{uid}*' -o -name '*{uid.replace('-', '_')}*'" for uid in uids)
         look = f"find {_PLACES} {names}; grep -E '{'|'.join(uids)}' /proc/mounts || true"
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            changed = self.objects() ^ set(before)
-            files = self.lab.guest.run(look) if uids and not changed else ""
-            if not changed and not files:
-                return
-            assert time.monotonic() < deadline, (changed, files)
-            time.sleep(1)
+        while (found := self.lab.guest.run(look)) and time.monotonic() < deadline:
+            time.sleep(5)
+        return found
 
 
 @contextlib.contextmanager
