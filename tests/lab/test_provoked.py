@@ -14,11 +14,22 @@ pytestmark = [pytest.mark.guest("v2"), pytest.mark.last]
 
 _KILLS = 12
 _SLICE = "victims.slice"
-# By ctr, of whose kind an engine starts the fewest programs: each takes seconds in a guest.
-_VICTIM = (
-    f"ctr run --rm --runc-systemd-cgroup --cgroup {_SLICE}:ctr:victim-$n --memory-limit 16777216 "
-    "docker.io/library/lab:1 victim-$n tail /dev/zero >/dev/null 2>&1"
-)
+# By crun alone, for each program of an engine takes seconds in a guest.
+_BUNDLE = f"""
+set -e
+mkdir -p /lab/bundle/rootfs/bin /lab/bundle/rootfs/proc /lab/bundle/rootfs/dev
+cp /bin/busybox /lab/bundle/rootfs/bin/tail
+cd /lab/bundle
+crun spec
+jq '.process.terminal = false | .process.args = ["/bin/tail", "/dev/zero"]
+  | .linux.resources.memory.limit = 16777216' config.json >template.json
+for n in $(seq {_KILLS}); do
+  mkdir $n
+  ln -s ../rootfs $n/rootfs
+  jq ".linux.cgroupsPath = \\"{_SLICE}:crun:victim-$n\\"" template.json >$n/config.json
+done
+"""
+_VICTIM = "crun --systemd-cgroup run --bundle /lab/bundle/$n victim-$n >/dev/null 2>&1"
 _REMAPPED = "docker -H unix:///run/remapped.sock"
 # A dockerd of its own, whose root in containers is 200000 outside: /etc/subuid, user dockremap.
 _REMAP = (
@@ -41,6 +52,7 @@ def test_kills_between_scrapes(guest: Guest) -> None:
     parent = f"/{_SLICE}"
     # It holds the slice, which systemd would remove with its last container.
     guest.run(f"systemd-run -q --slice {_SLICE} --unit holder sleep 100000")
+    guest.run(_BUNDLE)
 
     def counted(text: str) -> float:
         (sample,) = (
