@@ -57,7 +57,7 @@ _BOOT_SECONDS = 300.0
 # Of qemu: behind what runs here and waits for it; or before all others, which takes root. A guest
 # does not see that others take its CPU, so that one in which is looked who waits for a CPU must
 # have it whenever it wants.
-NICENESS, FIRST = 5, -10
+NICENESS, FIRST = 5, -20
 
 
 def kernel_line(hierarchy: str) -> str:
@@ -124,9 +124,12 @@ class Guest:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # Not of a session of its own, within which alone niceness counts: sched(7).
-                process_group=0,
+                start_new_session=True,
             )
+        # Niceness counts within a session, that of the session between them: sched(7), autogroup.
+        session = Path(f"/proc/{self._process.pid}/autogroup")
+        if session.exists() and (self.niceness >= 0 or os.geteuid() == 0):
+            session.write_text(f"{self.niceness}")
         self._wait_until_reached()
         if saved is not None:  # its clock stood still
             self.run(f"date -s @{time.time():.0f}")
