@@ -153,7 +153,7 @@ def zipapp(file: Path) -> None:
 
 
 def lab_build() -> None:
-    """Build the virtual hosts of tests/lab: 20 minutes the first time, seconds afterwards."""
+    """Build the virtual hosts of tests/lab: 40 minutes the first time, seconds afterwards."""
     install("[dev]")
     run(BIN / "python", "-m", "tests.lab.build")
 

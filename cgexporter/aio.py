@@ -26,7 +26,7 @@ _IOCB = struct.Struct("=QIiHhIQQqQII")
 # struct io_event: data, the iocb, what read() would return or -errno, nothing.
 _EVENT_WORDS, _WHICH, _RESULT = 4, 1, 2
 _POINTER_BYTES = 8
-_AT_ONCE = 768
+_AT_ONCE = 512
 
 
 _Outcome = tuple["array[int]", bytes]
