@@ -184,8 +184,7 @@ class Notices:
         return self._spent >= self._SECONDS_A_SCAN
 
     def told(self) -> bool:
-        """Whether any directory was written to that its reader has not read since."""
-        self._written = [watch for watch in self._written if watch.written]
+        """Whether, by the last `look`, a directory was written to and not read since."""
         return bool(self._written)
 
     def watch(self, path: str) -> Watch | None:
@@ -219,6 +218,9 @@ class Notices:
         if not watch.users:
             self._inotify.remove(watch.number)
             self._watches.pop(watch.number, None)
+            # Nobody will read it, nor can it tell any more.
+            watch.written = False
+            self._doubted = [each for each in self._doubted if each is not watch]
 
     def look(self) -> None:
         """Take what the kernel told since the last time, and mark whom it is about."""
@@ -239,6 +241,7 @@ class Notices:
         self._doubted.clear()
         if not self._trusted:
             self._mark_all()
+        self._written = [watch for watch in self._written if watch.written]
 
     def doubt(self, watch: Watch) -> None:
         """Say that a file changed and nothing told of it: the next `look` must, or none will."""

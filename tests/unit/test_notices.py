@@ -247,6 +247,29 @@ def test_value_that_comes_again(tmp_path: Path) -> None:
     host.scanner.close()
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+def test_nothing_is_kept_of_who_is_gone(tmp_path: Path, ahead: bool) -> None:
+    """What was told of cgroups that came and went is forgotten with them."""
+    host = Host(tmp_path, 1000)
+    host.scanner.heed_notices()
+    if ahead:
+        host.scanner.read_ahead()
+    host.settle()
+    notices = host.scanner.notices
+    assert notices is not None
+    for number in range(100):
+        path = f"/docker/{number:064x}"
+        host.make(path)
+        assert path in host.limits()
+        host.write(path, "memory.max", "1001\n")
+        shutil.rmtree(f"{host.top}{path}")
+        assert path not in host.limits()
+    host.limits()
+    assert not notices.told()
+    assert len(notices._written) + len(notices._doubted) == 0
+    host.scanner.close()
+
+
 def test_changes_that_nothing_tells_of(
     host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
