@@ -60,6 +60,31 @@ def test_exposure(units: Path, repository: Path, unit: str) -> None:
     assert f"`{unit}`: {EXPOSURE[unit]}" in (repository / "docs/INSTALL.md").read_text()
 
 
+def _calls(name: str) -> set[str]:
+    """The system calls of a filter's word: a set with those in it, or one call."""
+    if not name.startswith("@"):
+        return {name}
+    done = subprocess.run(
+        [program("systemd-analyze", "systemd"), "--no-pager", "syscall-filter", name],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = [line.strip() for line in done.stdout.splitlines()[1:]]
+    return set().union(*(_calls(word) for word in words if word and not word.startswith("#")))
+
+
+def test_reading_ahead_is_allowed(repository: Path) -> None:
+    """The service may read held files by io_submit; elsewise it would be slower and say so."""
+    allowed: set[str] = set()
+    unit = (repository / "packaging/systemd/cgexporter.service").read_text()
+    for words in re.findall("^SystemCallFilter=(.+)$", unit, re.MULTILINE):
+        calls = set().union(*(_calls(word) for word in words.lstrip("~").split()))
+        allowed = allowed - calls if words.startswith("~") else allowed | calls
+    assert {"io_setup", "io_submit", "io_getevents", "io_destroy"} <= allowed
+    assert "mount" not in allowed
+
+
 def test_socket_activation() -> None:
     """The server accepts on what systemd hands over; without it, it says what is missing."""
     with socket.create_server(("127.0.0.1", 0)) as free:
