@@ -189,6 +189,7 @@ class _Known:
 
     inode: int
     place: Place
+    turn: int  # see `is_due`
     looks: int = 0
     postponed: bool = False
     isolated: bool = False
@@ -278,7 +279,7 @@ class Correlator:
     def _know(self, cgroup: Cgroup) -> _Known:
         known = self._known.get(cgroup.path)
         if known is None or known.inode != cgroup.inode:
-            known = _Known(cgroup.inode, classify(cgroup.path))
+            known = _Known(cgroup.inode, classify(cgroup.path), turn_of(cgroup.inode))
         return known
 
     def _look(self, path: str, known: _Known, *, descend: bool) -> None:
@@ -288,7 +289,7 @@ class Correlator:
         cgroup in another scan; in between it is read again.
         """
         looks, known.looks = known.looks, known.looks + 1
-        due = known.postponed or is_due(looks, turn_of(known.inode))
+        due = known.postponed or is_due(looks, known.turn)
         search = not looks or (due and looks >= EVERY)
         if not search and not due:
             search = self._has_changed(known)
@@ -519,29 +520,24 @@ def _sandbox_paths(containers: Iterable[Container]) -> frozenset[str]:
 
 def _with_unique_ids(containers: Sequence[Container]) -> list[Container]:
     """No two containers under one name: who cannot keep an ID goes by its path."""
-    names: list[object] = [c.id or (c.name,) for c in containers]
-    if len(set(names)) == len(names):
-        return list(containers)
-    contested = _contested(
-        (name, c.cgroup.path, c.place) for name, c in zip(names, containers, strict=True)
-    )
+    contested = _contested([(c.id or (c.name,), c.cgroup.path, c.place) for c in containers])
     return [replace(c, id=c.cgroup.path) if c.cgroup.path in contested else c for c in containers]
 
 
 def _with_unique_uids(pods: Sequence[Pod]) -> list[Pod]:
     """No two pods under one UID: who cannot keep it goes by its path."""
-    if len({pod.uid for pod in pods}) == len(pods):
-        return list(pods)
-    contested = _contested((pod.uid, pod.cgroup.path, pod.place) for pod in pods)
+    contested = _contested([(pod.uid, pod.cgroup.path, pod.place) for pod in pods])
     return [replace(p, uid=p.cgroup.path) if p.cgroup.path in contested else p for p in pods]
 
 
-def _contested(claims: Iterable[tuple[object, str, Place]]) -> set[str]:
+def _contested(claims: Sequence[tuple[object, str, Place]]) -> set[str]:
     """Paths of the cgroups whose name is claimed by another with at least as much right.
 
     A name stays with the one claimant that neither a container nor a service (a user's own
     tree among them) could have made.
     """
+    if len({name for name, _, _ in claims}) == len(claims):
+        return set()
     by_name: dict[object, list[tuple[str, Place]]] = {}
     for name, path, place in claims:
         by_name.setdefault(name, []).append((path, place))
