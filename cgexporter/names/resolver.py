@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cgexporter import kernel
@@ -106,7 +106,9 @@ class Resolver:
         if self._thread is None and self._sources and not self._stopping:
             self._thread = threading.Thread(target=self._run, name="names", daemon=True)
             self._thread.start()
-        if _keys(view) != self._entries.keys():  # else it wakes by itself when something is due
+        if {
+            key for key, _, _ in _nameable(view)
+        } != self._entries.keys():  # else it wakes by itself when something is due
             self._wake.set()
 
     def resolve(self, view: View) -> Told:
@@ -156,12 +158,8 @@ class Resolver:
         """Begin with those that are new in a view, and forget those that are gone."""
         self._order += 1
         entries = {}
-        for container in view.found:
-            key = (container.cgroup.path, container.cgroup.inode)
-            entries[key] = self._entries.get(key) or self._begin(key, container.place, False)
-        for pod in view.pods:
-            key = (pod.cgroup.path, pod.cgroup.inode)
-            entries[key] = self._entries.get(key) or self._begin(key, pod.place, True)
+        for key, place, is_pod in _nameable(view):
+            entries[key] = self._entries.get(key) or self._begin(key, place, is_pod)
         self._changed = self._changed or entries.keys() != self._entries.keys()
         self._entries = entries
 
@@ -303,10 +301,12 @@ class Resolver:
         )
 
 
-def _keys(view: View) -> set[Key]:
-    """Whom there is a name to find for."""
-    cgroups = (owner.cgroup for owners in (view.found, view.pods) for owner in owners)
-    return {(cgroup.path, cgroup.inode) for cgroup in cgroups}
+def _nameable(view: View) -> Iterator[tuple[Key, Place, bool]]:
+    """Whom there is a name to find for, and whether it is a pod."""
+    for container in view.found:
+        yield (container.cgroup.path, container.cgroup.inode), container.place, False
+    for pod in view.pods:
+        yield (pod.cgroup.path, pod.cgroup.inode), pod.place, True
 
 
 def _may_tell(source: Source, entry: _Entry) -> bool:
