@@ -120,7 +120,7 @@ def directory(path: str) -> Iterator[int | Missing]:
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[int]:
-    """A file, open for the time of a `with` block, for whoever does not read it by read(2).
+    """Open a file for the time of a `with` block.
 
     Raises:
         OSError: it cannot be opened.
@@ -154,11 +154,8 @@ def read_file(dir_fd: int, name: str, alive: str = "cgroup.procs") -> Content:
 def read_path(path: str) -> Content:
     """Read a whole file that belongs to no cgroup or process, such as /proc/partitions."""
     try:
-        fd = host.os.open(path, READ_FLAGS)
-        try:
+        with opened(path) as fd:
             return read_to_end(fd)
-        finally:
-            host.os.close(fd)
     except (FileNotFoundError, NotADirectoryError):
         return Missing.ABSENT
     except OSError as exc:
