@@ -27,6 +27,14 @@ def is_due(count: int, turn: int = 0) -> bool:
     return count & (count - 1) == 0 if count < EVERY else (count + turn) % EVERY == 0
 
 
+def next_due(count: int, turn: int = 0) -> int:
+    """The next greater number that is due: see `is_due`."""
+    if count < EVERY // 2:
+        return 1 << count.bit_length()
+    least = max(count + 1, EVERY)
+    return least + -(least + turn) % EVERY
+
+
 class Walker:
     """Finds the cgroups of one hierarchy, again and again.
 

@@ -2,34 +2,30 @@
 
 import functools
 import re
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import Any
 
-from cgexporter import kernel
+from cgexporter.correlate.each import Each
 from cgexporter.correlate.facts import NOBODY, NOTHING, Facts, Told
 from cgexporter.correlate.holders import Holders, Unit, parents
+from cgexporter.correlate.looks import Looked, Looks
 from cgexporter.correlate.paths import Level, Place, classify
-from cgexporter.correlate.processes import Process, first_process, read_init, read_process
+from cgexporter.correlate.processes import Process, read_init
 from cgexporter.correlate.sweep import Sweep
 from cgexporter.correlate.tiers import Tier, tiers
 from cgexporter.hierarchies import Hierarchies
-from cgexporter.kernel import Missing
 from cgexporter.model import SECTIONS, Cgroup, Snapshot, cpu, io_more, memory, tasks
 from cgexporter.model.namespaces import Inventory
 from cgexporter.model.network import NetworkNamespace, Networks
-from cgexporter.walker import EVERY, is_due, turn_of
+from cgexporter.walker import is_due
 
 # What kubelet and the runtimes give each pod sandbox; lowering a score needs
 # CAP_SYS_RESOURCE. Source: kubernetes pkg/kubelet/qos/policy.go, containerd and CRI-O.
 _SANDBOX_OOM_SCORE_ADJ = -998
 # Runtimes that run a container in a cgroup below its own, by the name of that cgroup.
 _PAYLOADS = {"podman": "container", "systemd-nspawn": "payload"}
-# How long processes are looked at again in one scan; who is not reached then has his turn in
-# the next.
-_LOOK_SECONDS = 0.02
 _HEX_ID = re.compile(r"[0-9a-f]{64}")
 _UNIT = re.compile(r"\.(slice|service|mount|socket|swap|device|automount|path|target|timer)$")
 
@@ -95,6 +91,10 @@ class Pod:
     place: Place
     uid: str
     facts: Facts = NOTHING
+
+    def with_cgroup(self, cgroup: Cgroup) -> "Pod":
+        """The same pod, with its cgroup as it is now."""
+        return self if cgroup is self.cgroup else replace(self, cgroup=cgroup)
 
     @property
     def qos_class(self) -> str | None:
@@ -184,48 +184,111 @@ def _is_payload(path: str, place: Place) -> bool:
 
 
 @dataclass(slots=True)
-class _Known:
+class _Known(Looked):
     """What is kept of a cgroup from one scan to the next."""
 
-    inode: int
-    place: Place
-    turn: int  # see `is_due`
-    looks: int = 0
-    postponed: bool = False
+    place: Place = field(kw_only=True)
     isolated: bool = False
-    looked_at: float = 0.0
-    process: Process | None = None
     merged_of: tuple[Cgroup, Cgroup] | None = None
     merged: Cgroup | None = None
-    container: Container | None = None
+    owner: Any = None  # the container or pod that it is
 
 
-@dataclass(slots=True)
+_Cgroups = Sequence[tuple[str, int, bool]]
+# Of a view, its lists of owners, and what else does not depend on samples.
+_ROLES = ("containers", "pods", "sandboxes", "found", "holders")
+_OTHERS = ("denied", "holding", "imitated", "unproven", "host")
+
+
+@dataclass(frozen=True, slots=True)
+class _Roles:
+    """Who is what in a view, which stays so while nobody comes, goes or turns out to be another.
+
+    Attributes:
+        of: each cgroup's path, inode, and whether it is a leaf.
+        grounds: what else it was found out of: see `Correlator._grounds`.
+        looked: those whose processes tell what they are.
+        merged: containers with something of a payload's cgroup.
+        owners: by list of the view, the paths of who is in it, and how a cgroup becomes one.
+        cgroups: paths of the others; containers that hold others are among them.
+        others: what else a view says, by name.
+    """
+
+    of: _Cgroups
+    grounds: Sequence[object]
+    looked: Sequence[Looked]
+    merged: Sequence[_Known]
+    owners: Mapping[str, tuple[Sequence[str], Each[Cgroup, Any]]]
+    cgroups: Sequence[str]
+    others: Mapping[str, Any]
+
+    def view(self, snapshot: Snapshot) -> View:
+        """A view of other samples, in which everybody is who he was."""
+        cgroups = snapshot.cgroups
+        if self.merged:
+            merged = {known.path: _with_payload(known, cgroups) for known in self.merged}
+            cgroups = {**cgroups, **merged}
+        owners: dict[str, Any] = {
+            name: each.of([cgroups[path] for path in paths])
+            for name, (paths, each) in self.owners.items()
+        }
+        return View(
+            snapshot=snapshot,
+            cgroups=[cgroups[path] for path in self.cgroups],
+            **owners,
+            **self.others,
+        )
+
+
 class Correlator:
     """Finds out whose cgroup is whose, and remembers it while the cgroup lives."""
 
-    hierarchies: Hierarchies
-    sweep: Sweep | None = None
-    _members: Callable[[str], Sequence[int]] | None = field(init=False)
-    _known: dict[str, _Known] = field(default_factory=dict)
-    _host: Process | None = None
-    _scans: int = 0
-    _look_until: float = 0.0
-    _holders: Holders = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Choose how processes of a cgroup are found."""
-        roots = {tree.root.rstrip("/") for tree in self.hierarchies.all}
+    def __init__(self, hierarchies: Hierarchies, sweep: Sweep | None = None) -> None:
+        self.hierarchies = hierarchies
+        self._looks = Looks(hierarchies, sweep)
+        self._known: dict[str, _Known] = {}
+        self._host: Process | None = None
+        self._scans = 0
+        roots = {tree.root.rstrip("/") for tree in hierarchies.all}
         self._holders = Holders(frozenset(p for r in roots for p in (r, *parents(r))))
-        elsewhere = kernel.counts_otherwise(self.hierarchies.procfs)
-        self._members = self.sweep.pids_in if self.sweep and elsewhere else None
+        self._roles: _Roles | None = None
 
     def correlate(self, snapshot: Snapshot, told: Told = NOBODY) -> View:
         """Give each cgroup of a snapshot its owner, with what was told of it."""
         if is_due(self._scans):
-            self._host = read_init(self.hierarchies.procfs)
+            host = read_init(self.hierarchies.procfs)
+            if host != self._host:
+                self._host = host
         self._scans += 1
-        self._look_until = time.monotonic() + _LOOK_SECONDS
+        self._looks.begin()
+        of = [(path, cgroup.inode, cgroup.leaf) for path, cgroup in snapshot.cgroups.items()]
+        if (roles := self._roles) is not None and roles.of == of:
+            self._looks.look_at(roles.looked)
+            if all(map(is_, roles.grounds, self._grounds(told))):
+                return roles.view(snapshot)
+        view = self._find(snapshot, told)
+        self._roles = self._roles_in(view, of, self._grounds(told))
+        return view
+
+    def catch_up(self) -> None:
+        """Look again at what seldom changes, between two scans, so that no scrape waits for it."""
+        self._looks.catch_up()
+
+    def look_again(self, path: str) -> Process | None:
+        """Read the first process of a container anew, whose last one is no longer there."""
+        known = self._known[path]
+        gone = known.process
+        for other in self._known.values():  # it may be in a cgroup of each v1 hierarchy
+            if other.process == gone:
+                other.search = True
+        self._looks.look_now(known)
+        return known.process
+
+    def _grounds(self, told: Told) -> Sequence[object]:
+        """What else than its cgroups a view depends on; the same objects where it is the same."""
+        return told, self._host, self._looks.certain, self._looks.known
+
+    def _find(self, snapshot: Snapshot, told: Told) -> View:
         self._known = {path: self._know(cgroup) for path, cgroup in snapshot.cgroups.items()}
         containers: list[Container] = []
         pods: list[Pod] = []
@@ -239,97 +302,50 @@ class Correlator:
                     continue  # the container's own
                 if place.parent_path is None:
                     place = replace(place, parent_path=outer)
-            elif level in (Level.CGROUP, Level.INSIDE) and self._is_container(path, known):
+            elif level in (Level.CGROUP, Level.INSIDE) and self._is_container(known):
                 promoted.add(path)
                 level = Level.CONTAINER
                 place = Place(level=level, container_path=path)
             if level is Level.CONTAINER:
-                self._look(path, known, descend=not cgroup.leaf)
-                merged = self._with_payload(cgroup, known, snapshot)
+                known.descend = not cgroup.leaf
+                self._looks.look(known)
                 facts = told.get((path, cgroup.inode), NOTHING)
-                containers.append(_container(known, merged, place, facts))
+                containers.append(_container(known, snapshot, place, facts))
             elif level is Level.POD:
                 facts = told.get((path, cgroup.inode), NOTHING)
-                pods.append(Pod(cgroup, place, place.pod_uid or path, facts))
+                known.owner = pod = Pod(cgroup, place, place.pod_uid or path, facts)
+                pods.append(pod)
             elif level is Level.CGROUP:
                 rest.append(cgroup)
         containers = _joined(containers)
-        # Where the sweep tells who is where, it may not have come to everybody yet.
         holds = self._holders.among(
             (
                 Unit(c.cgroup.path, c.cgroup.inode, c.place.parent_path, c.process)
                 for c in containers
             ),
             (Unit(pod.cgroup.path, pod.cgroup.inode, pod.place.parent_path) for pod in pods),
-            certain=self._members is None or self.sweep is None or self.sweep.complete,
+            certain=self._looks.certain,
         )
-        view = _view(snapshot, containers, pods, rest, holds)
-        return replace(view, host=self._host)
-
-    def look_again(self, path: str) -> Process | None:
-        """Read the first process of a container anew, whose last one is no longer there."""
-        known = self._known[path]
-        gone = known.process
-        for other in self._known.values():  # it may be in a cgroup of each v1 hierarchy
-            if other.process == gone:
-                other.looks = 0
-        self._look(path, known, descend=True)
-        return known.process
+        return replace(_view(snapshot, containers, pods, rest, holds), host=self._host)
 
     def _know(self, cgroup: Cgroup) -> _Known:
         known = self._known.get(cgroup.path)
         if known is None or known.inode != cgroup.inode:
-            known = _Known(cgroup.inode, classify(cgroup.path), turn_of(cgroup.inode))
+            known = _Known(cgroup.path, cgroup.inode, place=classify(cgroup.path))
         return known
 
-    def _look(self, path: str, known: _Known, *, descend: bool) -> None:
-        """Read the first process now and then: runtimes unshare and exec after joining.
-
-        Who it is, is asked at first, when it has gone, and then each 64th time, for each
-        cgroup in another scan; in between it is read again.
-        """
-        looks, known.looks = known.looks, known.looks + 1
-        due = known.postponed or is_due(looks, known.turn)
-        search = not looks or (due and looks >= EVERY)
-        if not search and not due:
-            search = self._has_changed(known)
-            if not search:
-                return
-        known.postponed = looks > 0 and time.monotonic() > self._look_until
-        if known.postponed:
-            return
-        known.looked_at = time.monotonic()
-        process = None
-        if not search and (before := known.process) is not None:
-            process = read_process(self.hierarchies.procfs, before.pid)
-            if process is not None and process.started != before.started:
-                process = None
-        if process is None:
-            process = first_process(
-                self.hierarchies, path, _own if descend else None, self._members
-            )
-        known.process = process
-
-    def _has_changed(self, known: _Known) -> bool:
-        """Whether the sweep found the process in other namespaces, or no longer at all."""
-        process = known.process
-        if self.sweep is None or process is None or not process.started:
-            return False
-        news = self.sweep.news_of(process.pid, process.started, known.looked_at)
-        if isinstance(news, Missing):
-            return True
-        return news is not None and news.group.links != process.links
-
-    def _is_container(self, path: str, known: _Known) -> bool:
+    def _is_container(self, known: _Known) -> bool:
         """Whether the processes prove a container where the path proves nothing.
 
         runc by hand, ctr and other tools choose paths of no known form. In a service only a PID
         namespace of its own proves one: systemd gives services other namespaces of their own,
         and some make cgroups below theirs (systemd-udevd).
         """
+        path = known.path
         if path == "/" or _UNIT.search(path) or known.place.container_path is not None:
             return False
-        self._look(path, known, descend=False)
+        known.descend = False
+        self._looks.look(known)
         process = known.process
         if process is None:
             return known.isolated
@@ -338,32 +354,59 @@ class Correlator:
             known.isolated = True  # and stays it when the process has exited
         return known.isolated
 
-    def _with_payload(self, cgroup: Cgroup, known: _Known, snapshot: Snapshot) -> Cgroup:
-        name = _PAYLOADS.get(known.place.runtime or "")
-        payload = snapshot.cgroups.get(f"{cgroup.path}/{name}") if name else None
-        if payload is None:
-            return cgroup
-        of = known.merged_of
-        if of is None or of[0] is not cgroup or of[1] is not payload:
-            known.merged_of = (cgroup, payload)
-            known.merged = _merge(cgroup, payload)
-        return known.merged or cgroup
+    def _roles_in(self, view: View, of: _Cgroups, grounds: Sequence[object]) -> _Roles | None:
+        """The roles of a view; None where a container is made of several, or goes by its path."""
+        known = self._known
+        owners = {name: getattr(view, name) for name in _ROLES}
+        if any(known[c.cgroup.path].owner is not c for its in owners.values() for c in its):
+            return None
+        return _Roles(
+            of=of,
+            grounds=grounds,
+            looked=[each for each in known.values() if each.first],
+            merged=[known[c.cgroup.path] for c in view.found if known[c.cgroup.path].merged],
+            owners={
+                name: ([owner.cgroup.path for owner in its], Each(self._owner))
+                for name, its in owners.items()
+            },
+            cgroups=[cgroup.path for cgroup in view.cgroups],
+            others={name: getattr(view, name) for name in _OTHERS},
+        )
+
+    def _owner(self, cgroup: Cgroup) -> Container | Pod:
+        """The container or pod that has a cgroup, as it is now."""
+        known = self._known[cgroup.path]
+        owner = known.owner = known.owner.with_cgroup(cgroup)
+        return owner  # type: ignore[no-any-return]
 
 
-def _container(known: _Known, cgroup: Cgroup, place: Place, facts: Facts) -> Container:
+def _with_payload(known: _Known, cgroups: Mapping[str, Cgroup]) -> Cgroup:
+    """A container's cgroup with what its runtime put on a cgroup below."""
+    cgroup = cgroups[known.path]
+    name = _PAYLOADS.get(known.place.runtime or "")
+    payload = cgroups.get(f"{known.path}/{name}") if name else None
+    if payload is None:
+        return cgroup
+    of = known.merged_of
+    if of is None or of[0] is not cgroup or of[1] is not payload:
+        known.merged_of = (cgroup, payload)
+        known.merged = _merge(cgroup, payload)
+    return known.merged or cgroup
+
+
+def _container(known: _Known, snapshot: Snapshot, place: Place, facts: Facts) -> Container:
     """The container of a cgroup; the same object as before where nothing changed."""
-    last = known.container
+    cgroup = _with_payload(known, snapshot.cgroups)
+    last = known.owner
     if (
-        last is None
+        not isinstance(last, Container)
         or last.process is not known.process
         or last.facts is not facts
-        or (last.place is not place and last.place != place)
+        or last.place != place
     ):
-        name = _id(cgroup.path, place)
-        known.container = Container(cgroup, place, name, known.process, facts)
-    else:
-        known.container = last.with_cgroup(cgroup)
-    return known.container
+        last = Container(cgroup, place, _id(cgroup.path, place), known.process, facts)
+    known.owner = last = last.with_cgroup(cgroup)
+    return last
 
 
 def _enclosing(path: str, paths: set[str]) -> str | None:
@@ -372,11 +415,6 @@ def _enclosing(path: str, paths: set[str]) -> str | None:
         if path in paths:
             return path
     return None
-
-
-def _own(container: str, below: str) -> bool:
-    """Whether a cgroup below a container is its own, and not one of a container in it."""
-    return classify(below).container_path == container
 
 
 def _merge(outer: Cgroup, payload: Cgroup) -> Cgroup:

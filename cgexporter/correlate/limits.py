@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from cgexporter.correlate.identity import Container, Pod, View
+from cgexporter.correlate.each import Each
+from cgexporter.correlate.identity import Container, View
 from cgexporter.model import Cgroup, Snapshot
 from cgexporter.model.effective import Effective
 from cgexporter.model.machine import Machine
@@ -47,48 +48,61 @@ class _Known:
     effective: Effective
     cgroup: Cgroup | None = None
     with_effective: Cgroup | None = None
-    container: Container | None = None
-    container_with_effective: Container | None = None
 
 
-@dataclass(slots=True)
 class Limits:
     """Finds the effective limits of each container, pod and cgroup.
 
     Everything is the same object as before where nothing changed.
     """
 
-    _known: dict[str, _Known] = field(default_factory=dict)
-    _machine: tuple[tuple[float | None, ...], _Limits] | None = None
+    def __init__(self) -> None:
+        self._known: dict[str, _Known] = {}
+        self._seen: Mapping[str, Cgroup] = {}  # what they were found out of
+        self._machine: tuple[tuple[float | None, ...], _Limits] | None = None
+        self._containers = Each(self._limited_container)
 
     def act_on(self, view: View) -> View:
         """Give each cgroup of a view its effective limits."""
-        snapshot = view.snapshot
-        machine = self._of_machine(snapshot.machine)
-        known: dict[str, _Known] = {}
-        # Ancestors come before those below them.
-        merged = {c.cgroup.path: c.cgroup for c in view.containers}
-        for path, cgroup in snapshot.cgroups.items():
-            above = _above(path, known, machine)
-            known[path] = self._find(merged.get(path, cgroup), above)
-        self._known = known
-
-        def limited(cgroup: Cgroup) -> Cgroup:
-            found = known.get(cgroup.path)
-            return cgroup if found is None else _with_effective(cgroup, found)
-
+        machine = self._of_machine(view.snapshot.machine)
+        # With what is merged into containers. Ancestors come before those below them.
+        cgroups = {**view.snapshot.cgroups, **{c.cgroup.path: c.cgroup for c in view.containers}}
+        if not self._are_known(cgroups):
+            known: dict[str, _Known] = {}
+            for path, cgroup in cgroups.items():
+                known[path] = self._find(cgroup, _above(path, known, machine))
+            self._known = known
+            self._containers.forget()
+        self._seen = cgroups
         return replace(
             view,
-            containers=[_container(c, known.get(c.cgroup.path)) for c in view.containers],
-            pods=[_pod(pod, limited(pod.cgroup)) for pod in view.pods],
-            cgroups=[limited(cgroup) for cgroup in view.cgroups],
+            containers=self._containers.of(view.containers),
+            pods=[pod.with_cgroup(self._limited(pod.cgroup)) for pod in view.pods],
+            cgroups=[self._limited(cgroup) for cgroup in view.cgroups],
         )
+
+    def _are_known(self, cgroups: Mapping[str, Cgroup]) -> bool:
+        """Whether nobody came or went, and each limit is what it was."""
+        before = self._seen
+        return before.keys() == cgroups.keys() and all(
+            self._find(cgroup, known.above) is known
+            for path, cgroup in cgroups.items()
+            if cgroup is not before[path] and (known := self._known[path])
+        )
+
+    def _limited(self, cgroup: Cgroup) -> Cgroup:
+        known = self._known.get(cgroup.path)
+        return cgroup if known is None else _with_effective(cgroup, known)
+
+    def _limited_container(self, container: Container) -> Container:
+        return container.with_cgroup(self._limited(container.cgroup))
 
     def _of_machine(self, machine: Machine) -> _Limits:
         own = (machine.cpus, machine.memory.mem_total, machine.tasks_max)
         if self._machine is None or self._machine[0] != own:
             limits = (_Acting(limit, None if limit is None else MACHINE) for limit in own)
             self._machine = (own, _Limits(*limits))
+            self._seen = {}  # all are to be found anew
         return self._machine[1]
 
     def _find(self, cgroup: Cgroup, above: _Limits) -> _Known:
@@ -148,21 +162,6 @@ def _with_effective(cgroup: Cgroup, known: _Known) -> Cgroup:
         known.cgroup = cgroup
         known.with_effective = cgroup.changed(effective=known.effective)
     return known.with_effective
-
-
-def _container(container: Container, known: _Known | None) -> Container:
-    if known is None:
-        return container
-    if known.container is not container or known.container_with_effective is None:
-        known.container = container
-        known.container_with_effective = container.with_cgroup(
-            _with_effective(container.cgroup, known)
-        )
-    return known.container_with_effective
-
-
-def _pod(pod: Pod, cgroup: Cgroup) -> Pod:
-    return pod if pod.cgroup is cgroup else replace(pod, cgroup=cgroup)
 
 
 def with_root(snapshot: Snapshot, sections: AbstractSet[str]) -> Snapshot:

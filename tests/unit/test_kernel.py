@@ -8,12 +8,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cgexporter import kernel
 from cgexporter.descriptors import Descriptors, raise_limit
 from cgexporter.files import Directories, Directory, File, Outcomes, Top
 from cgexporter.kernel import Content, Missing
-from cgexporter.walker import Walker, is_due, turn_of
+from cgexporter.walker import EVERY, Walker, is_due, next_due, turn_of
 
 Lay = Callable[[Mapping[str, str]], Path]
 Count = Callable[[], int]
@@ -273,6 +275,14 @@ def test_turns_lie_evenly(distance: int) -> None:
     turns = [turn_of(99_991 + distance * number) for number in range(640)]
     for scan in range(64, 192):
         assert 5 <= sum(is_due(scan, turn) for turn in turns) <= 15
+
+
+@given(st.integers(0, 300), st.integers(0, EVERY - 1))
+def test_next_due(count: int, turn: int) -> None:
+    """It is the first number after another that is due."""
+    following = next_due(count, turn)
+    assert is_due(following, turn)
+    assert not any(is_due(between, turn) for between in range(count + 1, following))
 
 
 def test_held_files_are_not_opened_again(cgroup: Path, faults: Faults) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cgexporter.correlate.facts import Facts
 from cgexporter.correlate.identity import Correlator, View, owns_below, rank
 from cgexporter.hierarchies import Hierarchies, Hierarchy, find
 from cgexporter.model import Cgroup, Mode, Snapshot
@@ -16,6 +17,7 @@ from cgexporter.model.io_more import DeviceLimits
 from cgexporter.model.memory import Memory
 from cgexporter.model.tasks import Core, Pids
 from cgexporter.scan import Scanner
+from cgexporter.walker import EVERY
 
 Lay = Callable[[Mapping[str, str]], Path]
 Replace = Callable[..., None]
@@ -76,6 +78,10 @@ class Host:
     def view(self) -> View:
         """Scan and correlate once more."""
         return self._correlator.correlate(self._scanner.scan())
+
+    def catch_up(self) -> None:
+        """Do what was left for a moment between two scans."""
+        self._correlator.catch_up()
 
 
 @pytest.fixture
@@ -239,6 +245,26 @@ def test_process_that_comes_later(host: Host) -> None:
     found = seen.index(True)
     assert 32 <= found < 64
     assert all(seen[found:])
+
+
+@pytest.mark.parametrize("is_idle", [True, False])
+def test_looked_at_between_scans(host: Host, is_idle: bool) -> None:
+    """Who has been there for long is looked at when no scan is under way, or before the next."""
+    pid = host.cgroup(f"/docker/{A}", NESTED)
+    for _ in range(2 * EVERY):
+        host.view()
+    before = host.view()
+    host.process(pid, NESTED, score=7)
+    for _ in range(EVERY + 1):
+        if is_idle:
+            host.catch_up()
+        (container,) = host.view().containers
+        assert container.process is not None
+        if container.process.oom_score_adj == 7:
+            break
+    assert container.process is not None
+    assert container.process.oom_score_adj == 7
+    assert before.containers[0].process != container.process
 
 
 def test_other_cgroup_of_the_same_path(host: Host) -> None:
@@ -742,6 +768,38 @@ def test_nothing_is_left_of_other_trees(before: set[str], now: set[str]) -> None
     taken = snapshot(closed(now))
     expected = Correlator(NOWHERE).correlate(taken)
     assert correlator.correlate(taken) == expected
+
+
+@given(PATHS, st.data())
+def test_others_samples_of_the_same_cgroups(paths: set[str], data: st.DataObject) -> None:
+    """What stays from scan to scan never shows: not of samples, and not of what was told."""
+    correlator = Correlator(NOWHERE)
+    taken = snapshot(closed(paths))
+    told: dict[tuple[str, int], Facts] = {}
+    for number in range(4):
+        changed = data.draw(st.sets(st.sampled_from(sorted(taken.cgroups))))
+        cgroups = {
+            path: cgroup.changed(cpu=Cpu(limit_cores=number)) if path in changed else cgroup
+            for path, cgroup in taken.cgroups.items()
+        }
+        taken = replace(taken, cgroups=cgroups)
+        if data.draw(st.booleans()):
+            path = data.draw(st.sampled_from(sorted(cgroups)))
+            told = {**told, (path, cgroups[path].inode): Facts(name=f"web-{number}")}
+        assert correlator.correlate(taken, told) == Correlator(NOWHERE).correlate(taken, told)
+
+
+def test_who_did_not_change_is_the_same_object() -> None:
+    """So that who renders a view need not look at it again."""
+    correlator = Correlator(NOWHERE)
+    paths = [f"/docker/{B}", f"/docker/{C}", f"{PODMAN}/container", POD]
+    taken = snapshot(closed(paths))
+    before = correlator.correlate(taken)
+    cgroups = {**taken.cgroups, paths[0]: taken.cgroups[paths[0]].changed(cpu=Cpu())}
+    now = correlator.correlate(replace(taken, cgroups=cgroups))
+    same = {c.cgroup.path: c is last for c, last in zip(now.found, before.found, strict=True)}
+    assert same == {paths[0]: False, paths[1]: True, PODMAN: True}
+    assert now.pods[0] is before.pods[0]
 
 
 def test_merging_io_limits() -> None:
