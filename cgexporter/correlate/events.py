@@ -30,12 +30,12 @@ import select
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cgexporter import inotify, kernel
 from cgexporter.correlate.counts import NOTHING, Counts, add, counts_of, less, most, times
-from cgexporter.correlate.identity import View
+from cgexporter.correlate.identity import Container, View
 from cgexporter.correlate.outlived import Outlived
 from cgexporter.correlate.tiers import Tier
 from cgexporter.hierarchies import Hierarchies, Hierarchy
@@ -117,7 +117,6 @@ class _Tracked:
     path: str
     is_container: bool
     counts: Counts = NOTHING
-    seen: Cgroup | None = None  # the one in the last scan, whose counts are in `counts`
     last_oom_kill: float | None = None
     owner: str = ""
     watches: list[int] = field(default_factory=list)
@@ -173,6 +172,12 @@ class EventWatcher:
         self._inotify = Inotify()
         self._lock = threading.Lock()
         self._tracked: dict[str, _Tracked] = {}
+        self._others: dict[str, _Tracked] = {}  # of these, what is no container
+        self._new: list[_Tracked] = []  # came since the last scan
+        self._killed: set[str] = set()  # in which somebody was killed
+        self._seen: Mapping[str, Cgroup] = {}  # in the last scan, whose counts are taken
+        # Of the published ones, what is counted in them; None: to be summed up anew.
+        self._sums: dict[str, tuple[Counts, float | None]] | None = None
         self._owners: dict[str, _Owner] = {}
         self._containers: dict[str, _Owner] = {}
         self._published: frozenset[str] = frozenset()
@@ -377,6 +382,10 @@ class EventWatcher:
         if tracked is None:
             tracked = self._tracked[path] = _Tracked(path, rank == _CONTAINER_RANK, born=fresh)
             tracked.owner = self._around(path)
+            self._new.append(tracked)
+            self._sums = None
+            if not tracked.is_container:
+                self._others[path] = tracked
         directory = hierarchy.directory(path)
         if not tracked.is_container:
             known = len(tracked.watches)
@@ -457,9 +466,13 @@ class EventWatcher:
 
     def _count(self, tracked: _Tracked, counts: Counts, *, fresh: bool = True) -> None:
         before, now = tracked.counts[0] or 0, counts[0] or 0
-        tracked.counts = most(tracked.counts, counts)
+        if (counts := most(tracked.counts, counts)) == tracked.counts:
+            return
+        tracked.counts = counts
+        self._sums = None
         if now > before and fresh:
             tracked.last_oom_kill = time.time()
+            self._killed.add(tracked.path)
             self._explained += now - before
 
     def _around(self, path: str) -> str:
@@ -490,6 +503,9 @@ class EventWatcher:
 
     def _drop(self, path: str) -> None:
         tracked = self._tracked.pop(path)
+        self._others.pop(path, None)
+        self._killed.discard(path)
+        self._sums = None
         for watch in tracked.watches:
             if self._watches.pop(watch, None) is not None:
                 self._inotify.remove(watch)
@@ -508,7 +524,9 @@ class EventWatcher:
         """Take the counts of a scan, and give each pod, cgroup and container what is kept."""
         with self._lock:
             self._take(view)
-            totals = self._totals()
+            if self._sums is None:
+                self._sums = self._summed_up()
+            totals = self._sums
             pods = {pod.cgroup.path: pod.cgroup for pod in view.pods}
             owners = {path: self._owners.setdefault(path, _Owner()) for path in self._published}
             self._owners = owners
@@ -530,9 +548,6 @@ class EventWatcher:
                 if path in least and (counts[0] or 0) > (owner.published[0] or 0):
                     last = time.time()  # since the last scan; nobody saw when
                 kept[path] = self._kept(owner, counts, last, pods.get(path))
-            dead = self._containers.keys() - {c.cgroup.path for c in view.containers}
-            for path in dead:
-                del self._containers[path]
             return replace(
                 view,
                 pods=[replace(pod, cgroup=self._with(pod.cgroup, kept)) for pod in view.pods],
@@ -540,21 +555,14 @@ class EventWatcher:
                     self._with(cgroup, kept) if cgroup.path in kept else cgroup
                     for cgroup in view.cgroups
                 ],
-                containers=[c.with_cgroup(self._with_last_kill(c.cgroup)) for c in view.containers],
+                containers=self._with_last_kills(view.containers),
             )
 
     def _take(self, view: View) -> None:
         cgroups = view.snapshot.cgroups
-        for path, cgroup in cgroups.items():
-            tracked = self._tracked.get(path) or self._overlooked(path)
-            if tracked is None:
-                continue
-            if tracked.is_container:
-                self._see(tracked, cgroup)
-            elif tracked.blind or tracked.waiting:
-                self._read(tracked)
+        self._see(cgroups)
         tree = self._trees()[0]
-        for path in [path for path in self._tracked if path not in cgroups]:
+        for path in self._tracked.keys() - cgroups.keys():
             if isinstance(kernel.status(tree.directory(path)), Missing):
                 self._retire(path)
         self._look_at_leaving()
@@ -568,9 +576,10 @@ class EventWatcher:
         )
         changed = published != self._published
         self._published, self._imitated = published, view.imitated
-        for tracked in self._tracked.values():
-            if changed or tracked.owner not in published:
-                tracked.owner = self._owner_of(tracked.path)
+        new, self._new = self._new, []
+        for tracked in self._tracked.values() if changed else new:
+            tracked.owner = self._owner_of(tracked.path)
+            self._sums = None
         self._rehome()
         if not self._leaving:
             # Whoever was killed before the last scan has been read since, or is nobody's here.
@@ -578,17 +587,22 @@ class EventWatcher:
         self._killed_by_then = self._read_machine() or 0
         self._updated = True
 
-    def _see(self, tracked: _Tracked, cgroup: Cgroup) -> None:
-        """Take the counts of a container from a scan, where they may be new."""
-        if tracked.seen is not cgroup:
-            self._count(tracked, counts_of(cgroup), fresh=self._updated)
-            tracked.seen = cgroup
-
-    def _overlooked(self, path: str) -> _Tracked | None:
-        """Track a cgroup that no notification told of."""
-        for hierarchy in self._trees():
-            self._appeared(path, hierarchy, fresh=self._updated)
-        return self._tracked.get(path)
+    def _see(self, cgroups: Mapping[str, Cgroup]) -> None:
+        """Take the counts of containers from a scan, and read what is not watched."""
+        for path in sorted(cgroups.keys() - self._tracked.keys()):  # no notification told of them
+            for hierarchy in self._trees():
+                self._appeared(path, hierarchy, fresh=self._updated)
+        before, self._seen = self._seen, cgroups
+        for path, cgroup in cgroups.items():
+            if before.get(path) is cgroup:
+                continue
+            tracked = self._tracked.get(path)
+            if tracked is not None and tracked.is_container:
+                self._count(tracked, counts_of(cgroup), fresh=self._updated)
+        for path in self._others.keys() & cgroups.keys():
+            other = self._others[path]
+            if other.blind or other.waiting:
+                self._read(other)
 
     def _rehome(self) -> None:
         """Give what a cgroup kept and no page told to the one around it.
@@ -605,7 +619,7 @@ class EventWatcher:
             if unseen[0]:
                 heir.last_oom_kill = _later(heir.last_oom_kill, owner.last_oom_kill)
 
-    def _totals(self) -> dict[str, tuple[Counts, float | None]]:
+    def _summed_up(self) -> dict[str, tuple[Counts, float | None]]:
         totals: dict[str, tuple[Counts, float | None]] = {}
         alike = Counter(
             (tracked.owner, tracked.counts, tracked.last_oom_kill)
@@ -631,12 +645,19 @@ class EventWatcher:
     def _with(self, cgroup: Cgroup, kept: Mapping[str, Kept]) -> Cgroup:
         return _with_kept(self._owners[cgroup.path], cgroup, kept[cgroup.path])
 
+    def _with_last_kills(self, containers: Sequence[Container]) -> Sequence[Container]:
+        paths = self._killed & {c.cgroup.path for c in containers} if self._killed else set()
+        self._containers = {path: self._containers.get(path) or _Owner() for path in paths}
+        if not paths:
+            return containers
+        return [
+            c.with_cgroup(self._with_last_kill(c.cgroup)) if c.cgroup.path in paths else c
+            for c in containers
+        ]
+
     def _with_last_kill(self, cgroup: Cgroup) -> Cgroup:
-        tracked = self._tracked.get(cgroup.path)
-        if tracked is None or tracked.last_oom_kill is None:
-            return cgroup
-        kept = Kept(last_oom_kill_timestamp_seconds=tracked.last_oom_kill)
-        return _with_kept(self._containers.setdefault(cgroup.path, _Owner()), cgroup, kept)
+        kept = Kept(last_oom_kill_timestamp_seconds=self._tracked[cgroup.path].last_oom_kill)
+        return _with_kept(self._containers[cgroup.path], cgroup, kept)
 
 
 def _with_kept(owner: _Owner, cgroup: Cgroup, kept: Kept) -> Cgroup:
