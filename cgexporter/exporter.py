@@ -228,6 +228,11 @@ class Exporter:
             view = replace(view, namespaces=self._inventories.take(view))
         return view
 
+    def catch_up(self) -> None:
+        """Do what is due now and then and no scrape need wait for; else the next scan does it."""
+        self.scanner.catch_up()
+        self._correlator.catch_up()
+
     def name(self, view: View) -> View:
         """The same snapshot, once every source of names was asked."""
         self.resolver.resolve(view)

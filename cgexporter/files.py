@@ -14,7 +14,7 @@ from cgexporter.aio import Requests
 from cgexporter.descriptors import Descriptors
 from cgexporter.inotify import Notices, Watch
 from cgexporter.kernel import READ_FLAGS, Content, Missing, read_to_end, reason, there_is
-from cgexporter.walker import is_due, turn_of
+from cgexporter.walker import EVERY, is_due, turn_of
 
 _FIRST_SIZE = 4096
 # A number that grows needs a digit more: so many bytes, and an eighth of all, are kept free.
@@ -291,7 +291,7 @@ class Directory:
                 if probe or not isinstance(file.content, Missing):
                     unheld.append(file)
                 continue
-            if not held:
+            if not held and not isinstance(file.content, Missing):
                 continue
             try:
                 data = pread(file.fd, file.size, 0)
@@ -339,12 +339,14 @@ class Directory:
 class Directories:
     """The directories of one cgroup, one in each of its hierarchies, read again and again.
 
-    Mostly there is nothing to do but to read the same files, of all of them in one go.
+    Mostly there is nothing to do but to read the same files, of all of them in one go. `late` says
+    that the others' turn has come, and that `catch_up` is to read them.
     """
 
     __slots__ = (
-        *("_ahead", "_contents", "_directories", "_fds", "_held", "_reads", "_requests"),
-        *("_sizes", "_turn", "_unheld", "_waits", "_watches"),
+        *("_ahead", "_contents", "_directories", "_fds", "_found", "_held"),
+        *("_overdue", "_reads", "_requests", "_sizes", "_turn", "_unheld", "_waits", "_watches"),
+        "late",
     )
 
     def __init__(self, directories: Sequence[Directory]) -> None:
@@ -362,6 +364,9 @@ class Directories:
         # For the held files, and the same where the next `refresh` is to take what they read.
         self._requests: Requests | None = None
         self._ahead: Requests | None = None
+        self.late = False
+        self._overdue = False
+        self._found: list[File] = []  # whose content was new when it caught up
 
     def __iter__(self) -> Iterator[Directory]:
         """Each directory."""
@@ -395,9 +400,20 @@ class Directories:
         """
         if not self._directories:  # who asks for namespaces alone reads no file
             return []
-        ahead, self._ahead = self._ahead, None
-        probe = is_due(self._reads, self._turn)
+        probe = self._overdue or is_due(self._reads, self._turn)
+        if probe and self._ahead is not None and self._reads >= EVERY and not self._overdue:
+            self.late, probe = True, False
         self._reads += 1
+        self._overdue = True  # where this breaks off
+        changed = self._refresh(descriptors, probe)
+        self._overdue = False
+        if self._found and changed is not None:
+            changed += self._found
+            self._found = []
+        return changed
+
+    def _refresh(self, descriptors: Descriptors, probe: bool) -> list[File] | None:
+        ahead, self._ahead = self._ahead, None
         if ahead is None and (probe or self._waits or self._is_told()):
             return self._refresh_each(descriptors, probe)
         changed: list[File] = []
@@ -415,6 +431,19 @@ class Directories:
             others = self._refresh_each(descriptors, probe)
             return None if others is None else changed + others
         return changed
+
+    def catch_up(self, descriptors: Descriptors) -> None:
+        """Read what `refresh` left for a moment in which nobody waits for it.
+
+        What is new is told by the next `refresh`, and so is why something cannot be read.
+        """
+        self.late = False
+        try:
+            found = self._refresh_each(descriptors, True, held=False)
+        except OSError:
+            self._overdue, found = True, None
+        everything = (file for directory in self._directories for file in directory.files)
+        self._found += everything if found is None else found
 
     def _read(self) -> list[bytes]:
         return list(map(host.os.pread, self._fds, self._sizes, _FROM_START))
@@ -462,5 +491,6 @@ class Directories:
 
     def close(self, descriptors: Descriptors) -> None:
         """Let every descriptor go, and read no more."""
+        self.late = False
         for directory in self._directories:
             directory.close(descriptors)

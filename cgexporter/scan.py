@@ -109,6 +109,8 @@ class _Watched:
         changed = self.directories.refresh(run.descriptors)
         if changed is None:
             return None
+        if self.directories.late:
+            run.late.append(self)
         last = self.cgroup
         if last is None or leaf != last.leaf or look_at_all:
             changed = [file for directory in self.directories for file in directory.files]
@@ -133,6 +135,10 @@ class _Watched:
         self.cgroup = last.changed(leaf=leaf, **new)
         return self.cgroup
 
+    def catch_up(self, descriptors: Descriptors) -> None:
+        if self.directories.late:  # and not closed meanwhile
+            self.directories.catch_up(descriptors)
+
     def close(self, descriptors: Descriptors) -> None:
         self.directories.close(descriptors)
 
@@ -145,6 +151,7 @@ class _Run:
     parse_errors: Counter[str]
     skipped: int = 0
     odd: set[int] = field(default_factory=set)
+    late: list[_Watched] = field(default_factory=list)
 
     def parsed(self, parse: Parse, file: File, path: str) -> object:
         """What a parser makes of a file; None where there is nothing, or not its format."""
@@ -253,6 +260,7 @@ class Scanner:
         self.others: Callable[[], int] = lambda: 0
         self.notices: Notices | None = None
         self._reader: Reader | None = None
+        self._late: Sequence[_Watched] = ()
 
     def read_ahead(self) -> None:
         """Read what is held of all cgroups at once from now on: see `aio`.
@@ -291,6 +299,7 @@ class Scanner:
 
     def read(self, found: Found, deadline: float | None = None) -> Snapshot:
         """Read what a walk found: the second half of `scan`."""
+        self.catch_up()
         self._make_room()
         run = _Run(self.descriptors, Counter(), found.skipped)
         cgroups: dict[str, Cgroup] = {}
@@ -300,6 +309,7 @@ class Scanner:
             self._known = found.cgroups
         with self._reading_ahead():
             self._read_each(found, cgroups, run, deadline)
+        self._late = run.late
         return Snapshot(
             started=found.started,
             duration_seconds=time.monotonic() - found.began,
@@ -312,6 +322,12 @@ class Scanner:
             dropped=found.dropped,
             machine=self._machine_facts.read(),
         )
+
+    def catch_up(self) -> None:
+        """Read again what seldom changes, between two scans, so that no scrape waits for it."""
+        late, self._late = self._late, []
+        for watched in late:
+            watched.catch_up(self.descriptors)
 
     def _plan(self, where: Iterable[Hierarchy]) -> _Plan:
         key = tuple(where)

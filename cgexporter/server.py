@@ -169,7 +169,12 @@ class Scrapes:
             page = parts(self.exporter, view, form, self.status)
             return self._gzip.compress(page) if gzip else b"".join(page)
 
-        return await asyncio.get_running_loop().run_in_executor(self._render_thread, render)
+        loop = asyncio.get_running_loop()
+        page = await loop.run_in_executor(self._render_thread, render)
+        # Not beside the rendering, which would wait for it.
+        catching_up = loop.run_in_executor(self._thread, self.exporter.catch_up)
+        catching_up.add_done_callback(_log_failure)
+        return page
 
     async def close(self) -> None:
         """Wait for work under way and close the exporter.
@@ -293,6 +298,11 @@ def keep_memory_small() -> None:
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+
+
+def _log_failure(done: asyncio.Future[None]) -> None:
+    if not done.cancelled() and (exc := done.exception()) is not None:
+        log.error("catching up failed", exc_info=exc)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -21,6 +21,7 @@ from cgexporter.model.cpu import Cpu
 from cgexporter.model.memory import Memory
 from cgexporter.model.tasks import Pids
 from cgexporter.scan import Scanner, ScanTimeoutError
+from cgexporter.walker import EVERY
 
 Lay = Callable[[Mapping[str, str]], Path]
 Count = Callable[[], int]
@@ -337,6 +338,66 @@ def test_unreadable_from_the_start(
     assert list(made.scan().cgroups) == ["/"]
     inject(replace_calls, "cg/a", 0)
     assert made.scan().cgroups["/a"].memory == Memory(current_bytes=4096)
+
+
+def watched_for_long(scanner: Make, name: str, content: str, lay: Lay) -> tuple[Scanner, Path]:
+    """A scanner that looks seldom for what is missing, and was last given a file of this name."""
+    lay(cgroup("/"))
+    made = scanner(max_open_files=1000)
+    for _ in range(2 * EVERY):
+        made.scan()
+    place = lay({f"cg/{name}": content}) / f"cg/{name}"
+    for _ in range(EVERY):
+        made.scan()
+        if made._late:
+            break
+    return made, place
+
+
+@pytest.mark.parametrize("ahead", [True], indirect=True)
+@pytest.mark.parametrize("is_idle", [True, False])
+def test_what_seldom_changes_is_read_between_scans(lay: Lay, scanner: Make, is_idle: bool) -> None:
+    """A file that appears late is read when no scan is under way, or else in the next one."""
+    made, _ = watched_for_long(scanner, "pids.current", "5\n", lay)
+    if is_idle:
+        made.catch_up()
+        held = made.descriptors.held
+    assert made.scan().cgroups["/"].pids == Pids(current=5)
+    if is_idle:
+        assert made.descriptors.held == held
+
+
+@pytest.mark.parametrize("ahead", [True], indirect=True)
+def test_what_cannot_be_read_between_scans(
+    lay: Lay, scanner: Make, replace_calls: Replace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next scan says why; the one after it reads what can be read again."""
+    made, place = watched_for_long(scanner, "pids.current", "5\n", lay)
+
+    def pread(fd: int, size: int, offset: int) -> bytes:
+        if os.readlink(f"/proc/self/fd/{fd}") == str(place):
+            raise OSError(errno.EIO, "broken")
+        return real_pread(fd, size, offset)
+
+    replace_calls(pread=pread)
+    made.catch_up()
+    assert not caplog.messages
+    assert made.scan().skipped == 1
+    assert "broken" in caplog.text
+    replace_calls(pread=real_pread)
+    assert made.scan().cgroups["/"].pids == Pids(current=5)
+
+
+@pytest.mark.parametrize("ahead", [True], indirect=True)
+def test_gone_between_scans(lay: Lay, scanner: Make) -> None:
+    """Of a cgroup that is forgotten before it was caught up with nothing is opened again."""
+    lay(cgroup("/a"))
+    made, _ = watched_for_long(scanner, "a/pids.current", "5\n", lay)
+    for path in [path for path in made._watched if path == "/a"]:
+        made._forget(path)
+    held = made.descriptors.held
+    made.catch_up()
+    assert made.descriptors.held == held
 
 
 def test_unreadable_directory(lay: Lay, scanner: Make, replace_calls: Replace) -> None:

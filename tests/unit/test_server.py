@@ -1,13 +1,17 @@
 """What a scrape's headers ask for."""
 
+import asyncio
 import math
+import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cgexporter.exporter import Exporter, Settings
 from cgexporter.publish import Format
-from cgexporter.server import accepts_gzip, negotiate, time_limit_seconds
+from cgexporter.server import Scrapes, accepts_gzip, negotiate, time_limit_seconds
 
 OPENMETRICS, TEXT = Format.OPENMETRICS, Format.TEXT
 
@@ -176,3 +180,37 @@ def test_any_time_limit(header: str) -> None:
     limit = time_limit_seconds(header)
     assert 0 < limit < 3600
     assert math.isfinite(limit)
+
+
+@pytest.mark.parametrize("problem", [None, OSError("no more")])
+def test_catches_up_when_answered(
+    fixtures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    problem: Exception | None,
+) -> None:
+    """What can wait is done behind each page, in the scanner's thread; who failed is told of."""
+    caught_up: list[str] = []
+
+    def catch_up(exporter: Exporter) -> None:
+        caught_up.append(threading.current_thread().name)
+        if problem is not None:
+            raise problem
+
+    monkeypatch.setattr(Exporter, "catch_up", catch_up)
+
+    async def scrape() -> None:
+        host = f"{fixtures}/hybrid-6.1-systemd"
+        scrapes = Scrapes(
+            Exporter(Settings(cgroupfs=f"{host}/sys/fs/cgroup", procfs=f"{host}/proc"))
+        )
+        view = await scrapes.fresh(5.0)
+        assert not caught_up
+        assert b"cgexporter_build_info" in await scrapes.page(view, Format.TEXT, gzip=False)
+        await scrapes.close()
+
+    asyncio.run(scrape())
+    assert caught_up == ["scan_0"]
+    assert ["catching up failed" in record.message for record in caplog.records] == (
+        [] if problem is None else [True]
+    )
