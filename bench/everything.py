@@ -15,9 +15,10 @@ BENCH = Path(__file__).resolve().parent
 PARTS = {
     "scrape": ("scrape.py", "--counts", "100", "500", "1000"),
     "every": ("scrape.py", "--counts", "1000", "--every-collector"),
-    "unheld": ("scrape.py", "--counts", "500", "1000", "--idle", "--scan.max-open-files=0"),
+    "unheld": ("unheld.py",),
     "many": ("scrape.py", "--counts", "500", "5000", "--idle", "--scan.max-open-files=110000"),
     "latency": ("latency.py",),
+    "latency-busy": ("latency.py", "--busy"),
     "once": ("once.py",),
     "server": ("churn.py", "--living", "250", "--rate", "0", "--minutes", "1"),
     "churn": ("churn.py",),

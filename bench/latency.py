@@ -1,6 +1,6 @@
 """Latency of scrapes over HTTP, with another client scraping, and how long the loop is blocked.
 
-    python3 bench/latency.py [--containers 500] [--scrapes 300] [FLAGS…]
+    python3 bench/latency.py [--containers 500] [--scrapes 300] [--busy] [FLAGS…]
 
 The server runs in this process, which measures how late its event loop wakes up from short
 sleeps; clients are processes of their own: one scrapes again and again, one each second, one
@@ -100,8 +100,9 @@ def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     flags.add_argument("--containers", type=int, default=500)
     flags.add_argument("--scrapes", type=int, default=300)
+    flags.add_argument("--busy", action="store_true", help="containers that do something")
     mine, others = flags.parse_known_args()
-    with containers(mine.containers):
+    with containers(mine.containers, busy=mine.busy):
         exporter = Exporter(cli.settings(cli.parser().parse_args(others)))
         results = asyncio.run(_run(exporter, mine.scrapes))
     print(f"| {mine.containers} containers, ms | p50 | p99 | most | times |\n|---|---|---|---|---|")
