@@ -1,10 +1,14 @@
 """Families of which each sample is made anew for each page: what is not a resource of a cgroup."""
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from cgexporter.metric import Kind
 from cgexporter.publish import SUFFIXES, Format, Pairs, header, labels, line
+
+# The exporter's own are the same in each page.
+_labels = functools.lru_cache(1024)(labels)
 
 Samples = Iterable[tuple[Pairs, float | None]]
 
@@ -43,7 +47,7 @@ def families(rows: Iterable[Row], values: Mapping[str, Samples], form: Format) -
     """
     for row in rows:
         name = row.family + SUFFIXES[row.kind]
-        lines = [line(labels(pairs), value) for pairs, value in values[row.name]]
+        lines = [line(_labels(tuple(pairs)), value) for pairs, value in values[row.name]]
         text = "".join(f"{name}{end}" for end in lines if end)
         if text:
             yield header(row.family, row.kind, row.unit, row.help, form) + text

@@ -11,11 +11,11 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from itertools import compress
-from operator import itemgetter, ne
+from operator import attrgetter, itemgetter, ne
 from typing import Any
 
+from cgexporter.correlate.each import Each
 from cgexporter.correlate.facts import Facts, label_name
 from cgexporter.correlate.identity import Container, Pod, View
 from cgexporter.correlate.tiers import Tier
@@ -90,22 +90,23 @@ class _Subject:
     """What is kept of one container, pod or cgroup between pages.
 
     Attributes:
-        owner: the container, pod or cgroup as it was last.
+        path: of its cgroup.
         names: what its labels are made of.
         labels: those of each of its samples, as text.
         info: what follows the name in the sample of its info family.
+        setters: the same of what sets its limits.
         cgroup: as it was rendered last.
         texts: of the sections without a label of their own, one behind the other.
         elements: of the others, by section: the texts of each element.
     """
 
     __slots__ = (
-        *("cgroup", "elements", "info", "labels", "names", "owner", "pairs", "setters"),
+        *("cgroup", "elements", "info", "labels", "names", "pairs", "path", "setters"),
         "texts",
     )
 
-    def __init__(self, names: object, pairs: Pairs, info: Pairs) -> None:
-        self.owner: object = None
+    def __init__(self, path: str, names: object, pairs: Pairs, info: Pairs) -> None:
+        self.path = path
         self.names = names
         self.pairs = pairs
         self.labels = labels(pairs)
@@ -113,7 +114,7 @@ class _Subject:
         self.cgroup: Cgroup | None = None
         self.texts: list[str] = []
         self.elements: dict[str, Sequence[_Texts]] = {}
-        self.setters: tuple[Effective | None, str] = (None, "")
+        self.setters = ""
 
 
 class _Section:
@@ -297,11 +298,19 @@ class Publisher:
         self._sections = {level: _sections(rows, level) for level in levels}
         self._tells_limits = any(row.section == "effective" for row in rows)
         self._subjects: dict[str, _Subject] = {}
+        self._containers: Each[Container, _Subject] = Each(
+            lambda c: self._subject(Level.CONTAINER, c.cgroup, c)
+        )
+        self._pods: Each[Pod, _Subject] = Each(
+            lambda pod: self._subject(Level.POD, pod.cgroup, pod)
+        )
         self._devices: Mapping[str, str] = {}
         # By sample name, the texts of its last lines and those lines.
         self._lines: dict[str, tuple[tuple[str, ...], bytes]] = {}
         # Whom each level showed last, in order.
         self._shown: dict[Level, list[_Subject]] = {}
+        # Of which a text may be new since the last page.
+        self._changed: set[_Section] = set()
 
     def render(self, view: View, form: Format) -> list[bytes]:
         """Render all families of the table and the info families, without ``# EOF``.
@@ -309,48 +318,52 @@ class Publisher:
         Returns:
             Parts of the page. Lines that are as they were are the same object as before.
         """
-        by_level, changed = self._take(view)
+        self._take(view)
         parts: list[bytes] = []
         for level in self._levels:
-            self._families(level, by_level[level], changed, form, parts)
+            self._families(level, form, parts)
         if Level.CONTAINER in self._levels:
             parts += map(str.encode, _declared(view, form))
         for level, text in INFOS:
             if level in self._levels:
-                infos = tuple(subject.info for subject in by_level[level])
-                self._info(f"{PREFIX}_{level.value}", text, infos, form, parts)
+                self._info(f"{PREFIX}_{level.value}", text, level, "info", form, parts)
         for level in self._levels if self._tells_limits else ():
-            setters = tuple(_setters(subject) for subject in by_level[level])
-            self._info(f"{PREFIX}_{level.value}_limits", LIMITS_INFO, setters, form, parts)
+            self._info(f"{PREFIX}_{level.value}_limits", LIMITS_INFO, level, "setters", form, parts)
         return parts
 
-    def _take(self, view: View) -> tuple[dict[Level, list[_Subject]], set[_Section]]:
-        """Whom there is something to say of, and the sections of which a text may be new."""
+    def _take(self, view: View) -> None:
+        """Bring the texts of whoever there is something to say of up to date."""
+        self._changed = set()
         if self._devices != view.snapshot.devices:
             self._devices = view.snapshot.devices
             self._subjects = {}  # device names are in their texts
-        subjects: dict[str, _Subject] = {}
-        by_level: dict[Level, list[_Subject]] = {level: [] for level in Level}
-        changed: set[_Section] = set()
-        for level, cgroup, owner in _owners(view):
-            subject = self._subjects.get(cgroup.path)
-            if subject is None or subject.owner is not owner:
-                subject = _subject(level, owner, subject)
-            subjects[cgroup.path] = subject
-            by_level[level].append(subject)
-            if level in self._levels and subject.cgroup is not cgroup:
-                self._update(level, subject, cgroup, changed)
-        self._subjects = subjects
+            self._containers.forget()
+            self._pods.forget()
+        shown: dict[Level, list[_Subject]] = {level: [] for level in Level}
+        shown[Level.CONTAINER] = self._containers.of(view.containers)
+        shown[Level.POD] = self._pods.of(view.pods)
+        tiers = view.tiers
+        for cgroup in view.cgroups:
+            if level := _LEVELS.get(tiers[cgroup.path]):
+                shown[level].append(self._subject(level, cgroup, cgroup))
+        if len(self._subjects) > sum(map(len, shown.values())):
+            self._subjects = {each.path: each for its in shown.values() for each in its}
         for level in self._levels:
             # By identity: subjects have no other equality.
-            if by_level[level] != self._shown.get(level):
-                changed.update(self._sections[level])
-        self._shown = by_level
-        return by_level, changed
+            if shown[level] != self._shown.get(level):
+                self._changed.update(self._sections[level])
+        self._shown = shown
 
-    def _update(
-        self, level: Level, subject: _Subject, cgroup: Cgroup, changed: set[_Section]
-    ) -> None:
+    def _subject(self, level: Level, cgroup: Cgroup, owner: Container | Pod | Cgroup) -> _Subject:
+        """What is kept of an owner, with its texts as they are now."""
+        subject = self._subjects[cgroup.path] = _subject(
+            level, owner, self._subjects.get(cgroup.path)
+        )
+        if level in self._levels and subject.cgroup is not cgroup:
+            self._update(level, subject, cgroup)
+        return subject
+
+    def _update(self, level: Level, subject: _Subject, cgroup: Cgroup) -> None:
         """Make the texts anew of the sections that are no longer the same object."""
         before, subject.cgroup = subject.cgroup, cgroup
         for section in self._sections[level]:
@@ -358,7 +371,9 @@ class Publisher:
             then = _UNKNOWN if before is None else getattr(before, section.name)
             if now is then:
                 continue
-            changed.add(section)
+            self._changed.add(section)
+            if section.name == "effective":
+                subject.setters = _setters(subject, cgroup.effective)
             if section.labelled:
                 section.update_elements(subject, now, self._devices)
             else:
@@ -367,11 +382,10 @@ class Publisher:
     def _families(
         self,
         level: Level,
-        subjects: Sequence[_Subject],
-        changed: AbstractSet[_Section],
         form: Format,
         parts: list[bytes],
     ) -> None:
+        subjects, changed = self._shown[level], self._changed
         for section in self._sections[level]:
             columns = section.columns(subjects) if section in changed else iter(())
             for row in section.rows:
@@ -386,10 +400,17 @@ class Publisher:
                     parts.append(lines)
 
     def _info(
-        self, family: str, text: str, infos: tuple[str, ...], form: Format, parts: list[bytes]
+        self,
+        family: str,
+        text: str,
+        level: Level,
+        attribute: str,
+        form: Format,
+        parts: list[bytes],
     ) -> None:
-        """An info family, where it has a sample."""
-        if lines := self._joined(f"{family}_info", infos):
+        """An info family, where it has a sample: that attribute of each subject of a level."""
+        texts = tuple(map(attrgetter(attribute), self._shown[level]))
+        if lines := self._joined(f"{family}_info", texts):
             parts.append(header(family, Kind.INFO, "", text, form).encode())
             parts.append(lines)
 
@@ -403,17 +424,13 @@ class Publisher:
         return known[1]
 
 
-def _setters(subject: _Subject) -> str:
+def _setters(subject: _Subject, effective: Effective | None) -> str:
     """What sets a cgroup's limits, as labels; "" where none is known."""
-    effective = subject.cgroup.effective if subject.cgroup else None
-    if effective is not subject.setters[0]:
-        text = ""
-        if effective is not None:
-            by = (effective.cpu_limit_by, effective.memory_limit_by, effective.pids_limit_by)
-            pairs = tuple(zip(("cpu", "memory", "pids"), by, strict=True))
-            text = f"{labels((*subject.pairs, *pairs))} 1\n" if any(by) else ""
-        subject.setters = (effective, text)
-    return subject.setters[1]
+    if effective is None:
+        return ""
+    by = (effective.cpu_limit_by, effective.memory_limit_by, effective.pids_limit_by)
+    pairs = tuple(zip(("cpu", "memory", "pids"), by, strict=True))
+    return f"{labels((*subject.pairs, *pairs))} 1\n" if any(by) else ""
 
 
 def _declared(view: View, form: Format) -> Iterator[str]:
@@ -435,18 +452,6 @@ _LEVELS: Mapping[Tier, Level] = {
 }
 
 
-def _owners(view: View) -> Iterator[tuple[Level, Cgroup, Container | Pod | Cgroup]]:
-    """Whom there is something to say of: level, cgroup, and whose it is."""
-    for container in view.containers:
-        yield Level.CONTAINER, container.cgroup, container
-    for pod in view.pods:
-        yield Level.POD, pod.cgroup, pod
-    tiers = view.tiers
-    for cgroup in view.cgroups:
-        if level := _LEVELS.get(tiers[cgroup.path]):
-            yield level, cgroup, cgroup
-
-
 def _subject(level: Level, owner: Container | Pod | Cgroup, last: _Subject | None) -> _Subject:
     """What is kept of an owner; the same as before while its labels are."""
     # A level has its rows, so another one is another subject.
@@ -457,11 +462,10 @@ def _subject(level: Level, owner: Container | Pod | Cgroup, last: _Subject | Non
         names = (owner.cgroup.inode, owner.uid, owner.place, owner.facts)
     else:
         names = (level, owner.inode)
-    subject = last
-    if subject is None or subject.names != names:
-        subject = _Subject(names, *_describe(owner))
-    subject.owner = owner
-    return subject
+    if last is not None and last.names == names:
+        return last
+    path = owner.path if isinstance(owner, Cgroup) else owner.cgroup.path
+    return _Subject(path, names, *_describe(owner))
 
 
 def _describe(owner: Container | Pod | Cgroup) -> tuple[Pairs, Pairs]:
