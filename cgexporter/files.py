@@ -266,7 +266,7 @@ class Directory:
         self, notices: Notices, descriptors: Descriptors, probe: bool, held: bool
     ) -> bool:
         if self._watch is None and (probe or self.waits):
-            self._watch = notices.watch(self.path)
+            self._watch = notices.watch(self.path, reads=True)
             self.waits = self._watch is None and notices.out_of_time
             if self._watch is not None:
                 for file in self._settings:
@@ -329,7 +329,7 @@ class Directory:
     def close(self, descriptors: Descriptors) -> None:
         """Let every descriptor go, and count its files no more."""
         if self._watch is not None and self._notices is not None:
-            self._notices.drop(self._watch)
+            self._notices.drop(self._watch, reads=True)
             self._watch = None
         for file in self.files:
             file.close(descriptors)

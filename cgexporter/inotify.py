@@ -123,23 +123,25 @@ class Watch:
     """A watched directory.
 
     Attributes:
-        written: a file in it was written to since the reader of its files cleared this.
+        written: a file in it was written to since the reader of its files cleared this; where
+            nobody reads its files, it says nothing.
         relisted: a directory was made in it, removed from it or renamed since whoever lists
             it cleared this.
     """
 
-    __slots__ = ("number", "relisted", "users", "written")
+    __slots__ = ("number", "readers", "relisted", "users", "written")
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.users = 0
-        self.written = self.relisted = True
+        self.users = self.readers = 0
+        self.relisted = True
+        self.written = False
 
     def mark(self, event: Event) -> None:
         """Note what happened in the directory."""
         if event.mask & IS_DIRECTORY:
             self.relisted = True
-        elif not event.name.endswith(_COUNTERS):
+        elif self.readers and not event.name.endswith(_COUNTERS):
             self.written = True
 
 
@@ -169,7 +171,7 @@ class Notices:
         self._most = most
         self._watches: dict[int, Watch] = {}
         self._doubted: list[Watch] = []
-        self._written: list[Watch] = []
+        self._written: dict[int, Watch] = {}  # by number, each once however much is told of it
         self._trusted = True
         self._said = False
         self._spent = 0.0
@@ -187,8 +189,12 @@ class Notices:
         """Whether, by the last `look`, a directory was written to and not read since."""
         return bool(self._written)
 
-    def watch(self, path: str) -> Watch | None:
+    def watch(self, path: str, *, reads: bool = False) -> Watch | None:
         """Watch a directory; None where that is not possible, or not any more in this scan.
+
+        Args:
+            path: of the directory.
+            reads: who asks reads its files, and does not list it.
 
         Raises:
             OSError: see `Inotify.add`.
@@ -208,18 +214,22 @@ class Notices:
                 self._said = True
             return None
         watch = self._watches.setdefault(number, Watch(number))
-        self._written.append(watch)
         watch.users += 1
+        if reads:
+            watch.readers += 1
+            watch.written = True
+            self._written[number] = watch
         return watch
 
-    def drop(self, watch: Watch) -> None:
-        """End a watch, once for each time that it was asked for."""
+    def drop(self, watch: Watch, *, reads: bool = False) -> None:
+        """End a watch, once for each time that it was asked for, and as it was."""
         watch.users -= 1
+        watch.readers -= reads
+        if not watch.readers:
+            watch.written = False
         if not watch.users:
             self._inotify.remove(watch.number)
             self._watches.pop(watch.number, None)
-            # Nobody will read it, nor can it tell any more.
-            watch.written = False
             self._doubted = [each for each in self._doubted if each is not watch]
 
     def look(self) -> None:
@@ -234,14 +244,15 @@ class Notices:
                 self._mark_all()
             elif watch := self._watches.get(event.watch):
                 watch.mark(event)
-                self._written.append(watch)
+                if watch.written:
+                    self._written[event.watch] = watch
         if not all(watch.written for watch in self._doubted):
             log.warning("limits change and nothing tells of it: they are read in each scan")
             self._trusted = False
         self._doubted.clear()
         if not self._trusted:
             self._mark_all()
-        self._written = [watch for watch in self._written if watch.written]
+        self._written = {number: watch for number, watch in self._written.items() if watch.written}
 
     def doubt(self, watch: Watch) -> None:
         """Say that a file changed and nothing told of it: the next `look` must, or none will."""
@@ -253,5 +264,5 @@ class Notices:
 
     def _mark_all(self) -> None:
         for watch in self._watches.values():
-            watch.written = watch.relisted = True
-        self._written = list(self._watches.values())
+            watch.written, watch.relisted = bool(watch.readers), True
+        self._written = {n: watch for n, watch in self._watches.items() if watch.written}

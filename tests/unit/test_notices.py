@@ -11,7 +11,7 @@ import pytest
 
 from cgexporter import files, inotify, walker
 from cgexporter.hierarchies import Hierarchies, Hierarchy
-from cgexporter.inotify import Inotify, Unwatched
+from cgexporter.inotify import Inotify, Notices, Unwatched
 from cgexporter.scan import Scanner
 
 Replace = Callable[..., None]
@@ -245,6 +245,38 @@ def test_value_that_comes_again(tmp_path: Path) -> None:
         assert current(2222) == 2222
         assert current(1111) == 1111
     host.scanner.close()
+
+
+def test_nothing_is_kept_of_what_is_only_listed(tmp_path: Path) -> None:
+    """Where nobody reads a file, what is written is no news, however much comes and goes there."""
+    notices = Notices(100)
+    listed, both = tmp_path / "listed", tmp_path / "both"
+    for place in (listed, both):
+        place.mkdir()
+    watch = notices.watch(str(listed))
+    reader, lister = notices.watch(str(both), reads=True), notices.watch(str(both))
+    assert watch is not None
+    assert reader is not None
+    assert reader is lister
+    for number in range(50):
+        reader.written = watch.relisted = reader.relisted = False
+        for place in (listed, both):
+            (place / f"{number}").mkdir()
+        (listed / "memory.max").write_text("1")
+        notices.look()
+        assert not notices.told()
+        assert watch.relisted
+        assert reader.relisted
+        (both / "memory.max").write_text("1")
+        notices.look()
+        assert notices.told()
+        assert reader.written
+        assert len(notices._written) == 1
+    notices.drop(reader, reads=True)
+    (both / "memory.max").write_text("2")
+    notices.look()
+    assert not notices.told()
+    notices.close()
 
 
 @pytest.mark.parametrize("ahead", [False, True])
