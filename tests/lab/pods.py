@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tests.lab import container_image
 
+# Of the kubelet, as a node of static pods reaches it.
+KUBELET = "http://127.0.0.1:10255"
 MIB = 1 << 20
 BUSY = "while :; do :; done"
 # Reads and writes a file, past the page cache where that is on a disk.

@@ -13,11 +13,12 @@ from tests.lab import exporter, workloads
 from tests.lab.conftest import running
 from tests.lab.image import image
 from tests.lab.machine import Guest
+from tests.lab.pods import KUBELET
 from tests.lab.states import RECORDED
 
 RECORDINGS = Path(__file__).resolve().parents[1] / "data/lab"
 # Where a guest's names are that no file tells.
-_NAMES: dict[str, Sequence[str]] = {"kubelet": ("--identity.kubelet", "http://127.0.0.1:10255")}
+_NAMES: dict[str, Sequence[str]] = {"kubelet": ("--identity.kubelet", KUBELET)}
 _SHOWN = ("--once", "--format", "json", "--from")
 
 

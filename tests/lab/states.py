@@ -87,7 +87,7 @@ def _start_kubelet(guest: Guest) -> None:
     count = sum(len(pod.containers) for pod in pods.PODS)
     # Its cAdvisor asks the runtime once for the names of a container, for two seconds, and never
     # again: on a machine that does much else it may have none, until it is started anew.
-    known = "curl -sS http://127.0.0.1:10255/metrics/cadvisor | grep -c "
+    known = f"curl -sS {pods.KUBELET}/metrics/cadvisor | grep -c "
     named = f"""$({known} '^container_start_time_seconds{{container="[a-z]')"""
     networks = (
         f"""$({known} '^container_network_receive_bytes_total.*interface="eth0".*pod="[a-z]')"""
@@ -99,7 +99,7 @@ def _start_kubelet(guest: Guest) -> None:
         f"for tries in 1 2 3; do for _ in $(seq 12); do sleep 5; "
         f"[ {named} = {count} ] && [ {networks} = {own} ] && exit; done; "
         "systemctl restart kubelet; done\n"
-        "crictl ps -a; crictl pods; curl -sS http://127.0.0.1:10255/metrics/cadvisor; exit 1",
+        f"crictl ps -a; crictl pods; curl -sS {pods.KUBELET}/metrics/cadvisor; exit 1",
         timeout=_PATIENCE_SECONDS + 300,
     )
 

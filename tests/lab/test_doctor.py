@@ -14,10 +14,10 @@ from tests.lab import engine, patients
 from tests.lab.conftest import Guests
 from tests.lab.machine import Guest
 from tests.lab.patients import HEALTHY
-from tests.lab.pods import MIB
+from tests.lab.pods import KUBELET, MIB
 from tests.tools import sick
 
-_KUBELET = "--identity.kubelet http://127.0.0.1:10255"
+_KUBELET = f"--identity.kubelet {KUBELET}"
 
 
 def examine(guest: Guest, interval: float = 5, flags: str = "") -> dict[str, Any]:
@@ -253,10 +253,13 @@ def node(guests: Guests) -> Guest:
 
 
 def _cgroup(node: Guest, container: str) -> str:
-    labels = (
-        f"--label io.kubernetes.pod.name=mixed-lab --label io.kubernetes.container.name={container}"
+    (identity,) = (
+        status["containerID"].removeprefix("containerd://")
+        for item in node.json(f"curl -sS {KUBELET}/pods")["items"]
+        for status in item["status"]["containerStatuses"]
+        if (item["metadata"]["name"], status["name"]) == ("mixed-lab", container)
     )
-    scope = f"cri-containerd-$(crictl ps -q {labels}).scope"
+    scope = f"cri-containerd-{identity}.scope"
     return node.run(f"cd /sys/fs/cgroup && find kubepods.slice -name {scope}")
 
 

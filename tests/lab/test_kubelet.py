@@ -14,7 +14,7 @@ from tests.integration.seen import CONTAINER, Sample, samples
 from tests.lab import exporter
 from tests.lab.conftest import Guests
 from tests.lab.machine import Guest
-from tests.lab.pods import PODS, Pod, PodContainer
+from tests.lab.pods import KUBELET, PODS, Pod, PodContainer
 from tests.lab.record import record, shown_here, shown_there
 
 pytestmark = pytest.mark.guest("kubelet")
@@ -35,7 +35,7 @@ DIFFERENT: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A container as the runtime tells of it."""
+    """A container as the kubelet tells of it."""
 
     pod: Pod
     container: PodContainer
@@ -51,16 +51,16 @@ def node(guests: Guests) -> Guest:
 
 @pytest.fixture(scope="module")
 def running(node: Guest) -> list[Running]:
-    """Its containers, from the runtime."""
+    """Its containers, from the kubelet: to ask the runtime takes a start of crictl, of seconds."""
     pods = {f"{pod.name}-{_NODE}": pod for pod in PODS}
     found = []
-    for entry in node.json("crictl ps -o json")["containers"]:
-        labels = entry["labels"]
-        pod = pods[labels["io.kubernetes.pod.name"]]
-        (container,) = (
-            each for each in pod.containers if each.name == labels["io.kubernetes.container.name"]
-        )
-        found.append(Running(pod, container, entry["id"], labels["io.kubernetes.pod.uid"]))
+    for item in node.json(f"curl -sS {KUBELET}/pods")["items"]:
+        pod = pods[item["metadata"]["name"]]
+        containers = {each.name: each for each in pod.containers}
+        for status in item["status"]["containerStatuses"]:
+            identity = status["containerID"].removeprefix("containerd://")
+            container = containers[status["name"]]
+            found.append(Running(pod, container, identity, item["metadata"]["uid"]))
     assert len(found) == sum(len(pod.containers) for pod in PODS)
     return found
 
@@ -165,10 +165,12 @@ class Pages:
 @pytest.fixture(scope="module")
 def pages(node: Guest) -> Pages:
     """Scrape both while no pod's counter moves: the kubelet looks only each 10 to 15 s."""
-    address = node.run(
-        "crictl inspectp $(crictl pods --name besteffort -q) | jq -r .status.network.ip"
+    (address,) = (
+        item["status"]["podIP"]
+        for item in node.json(f"curl -sS {KUBELET}/pods")["items"]
+        if item["metadata"]["name"] == f"besteffort-{_NODE}"
     )
-    node.run(f"for _ in $(seq 20); do curl -sS -m 20 http://{address}:8080/; done")
+    node.run(f"curl -sS -m 20 'http://{address}:8080/?[1-20]'")
     with exporter.served(node, *_CADVISOR):
         exporter.page(node, "/metrics/cadvisor")
         before = samples(exporter.page(node, "/metrics/cadvisor"))
@@ -176,8 +178,8 @@ def pages(node: Guest) -> Pages:
         node.run(f"echo 1 >{_FREEZE}; for _ in $(seq 100); do {frozen} && exit; sleep 0.2; done")
         try:
             theirs = _collected_after(node, node.json("date +%s") + 2)
-            resource = samples(node.run("curl -sS http://127.0.0.1:10255/metrics/resource"))
-            summary = node.json("curl -sS http://127.0.0.1:10255/stats/summary")
+            resource = samples(node.run(f"curl -sS {KUBELET}/metrics/resource"))
+            summary = node.json(f"curl -sS {KUBELET}/stats/summary")
             after = samples(exporter.page(node, "/metrics/cadvisor"))
             own = samples(exporter.once(node, "--format", "prom"))
         finally:
@@ -189,7 +191,7 @@ def _collected_after(node: Guest, second: int) -> str:
     """The kubelet's page, once it has looked at all pods after a moment."""
     deadline = time.monotonic() + 120
     while True:
-        text = node.run("curl -sS http://127.0.0.1:10255/metrics/cadvisor")
+        text = node.run(f"curl -sS {KUBELET}/metrics/cadvisor")
         times = [
             int(line.rpartition(" ")[2])
             for line in text.splitlines()
@@ -198,7 +200,7 @@ def _collected_after(node: Guest, second: int) -> str:
         if times and min(times) > second * 1000:
             return text
         assert time.monotonic() < deadline, "the kubelet does not look at its pods"
-        time.sleep(2)
+        time.sleep(4)
 
 
 Key = tuple[str, frozenset[tuple[str, str]]]
