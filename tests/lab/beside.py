@@ -149,10 +149,10 @@ def ask(guest: Guest, names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {name: {} for name in names}
     docker = [name for name, engine in names.items() if engine == "docker"]
-    get = "curl -sS --unix-socket /run/docker.sock 'http://d/containers/{}/stats?stream=false&one-shot=true'"
-    for name, line in zip(
-        docker, guest.run("\n".join(get.format(name) for name in docker)).splitlines(), strict=True
-    ):
+    get = "curl -sS --unix-socket /run/docker.sock"
+    urls = [f"'http://d/containers/{name}/stats?stream=false&one-shot=true'" for name in docker]
+    lines = guest.run(f"{get} {' '.join(urls)}").splitlines()
+    for name, line in zip(docker, lines, strict=True):
         found[name][_STATS] = json.loads(line)
     for entry in guest.json(f"docker inspect {' '.join(docker)}"):
         found[entry["Name"].lstrip("/")][_INSPECT] = entry

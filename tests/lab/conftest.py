@@ -13,7 +13,7 @@ from tests.lab import build, exporter
 from tests.lab.image import image
 from tests.lab.machine import Guest
 from tests.lab.observed import Observation
-from tests.lab.states import RECORDED, STATES, STOP_LOADS
+from tests.lab.states import STATES, STOP_LOADS
 
 _IS_WANTED = os.environ.get("CGEXPORTER_LAB", "") not in ("", "0")
 # Modules, each of which goes to one worker: what takes longest first, so that none has it left over
@@ -120,7 +120,7 @@ def running(name: str, home: Path, program: Path) -> Iterator[Guest]:
     guest.niceness = state.niceness
     try:
         guest.start(state.home)
-        if name in RECORDED:
+        if state.has_kubelet:
             guest.run(STOP_LOADS)
         exporter.install(guest)
         yield guest

@@ -78,6 +78,7 @@ def _start_engines(guest: Guest) -> None:
 def _start_workloads(guest: Guest) -> None:
     _start_engines(guest)
     workloads.start(guest)
+    guest.run(STOP_LOADS)
 
 
 def _start_kubelet(guest: Guest) -> None:
@@ -118,7 +119,7 @@ def _with_workloads(hierarchy: str) -> State:
         hierarchy,
         hierarchy,
         _start_workloads,
-        lambda: (*_of_engines(), *workloads.commands(hierarchy)),
+        lambda: (*_of_engines(), *workloads.commands(hierarchy), STOP_LOADS),
     )
 
 

@@ -30,6 +30,14 @@ _CLIENTS = {
     "containerd": ("ctr", "ctr tasks ls | awk 'NR > 1 { print $1, $1, $2 }' # "),
 }
 _UNIFIED = frozenset({"v2"})
+# What clients say of all that runs stays true in a saved state, and each start of a client takes
+# seconds in a guest: it is asked once, and kept there.
+_STARTED, POD, WEB_ADDRESS = "/lab/started", "/lab/pod.json", "/lab/web-address"
+_SEEN = (
+    f"podman pod inspect labpod >{POD}",
+    f"docker inspect -f '{{{{.NetworkSettings.IPAddress}}}}' d-web >{WEB_ADDRESS}",
+    f"for _ in 1 2 3 4 5; do curl -sS -m 20 http://$(cat {WEB_ADDRESS}):8080/; done",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +210,20 @@ def _wanted(hierarchy: str) -> list[Workload]:
     return [each for each in WORKLOADS if hierarchy in each.on]
 
 
+def _told(hierarchy: str) -> list[str]:
+    """Command lines that keep what clients say of their containers."""
+    lines = []
+    for client, (_, inspect) in _CLIENTS.items():
+        if names := [each.name for each in _wanted(hierarchy) if each.client == client]:
+            lines.append(f"( {inspect}{' '.join(names)}\n) >>{_STARTED}")
+    return lines
+
+
 def commands(hierarchy: str) -> list[str]:
-    """Command lines that start all that can be started on such a guest."""
+    """Command lines that start all that can be started on such a guest, and ask for it."""
     containers = [each.start() for each in _wanted(hierarchy)]
-    return [_POD, *containers, *(each.start() for each in SERVICES)]
+    services = [each.start() for each in SERVICES]
+    return [_POD, *containers, *services, *_told(hierarchy), *_SEEN]
 
 
 def start(guest: Guest) -> None:
@@ -217,12 +235,8 @@ def start(guest: Guest) -> None:
 def find(guest: Guest) -> dict[str, Started]:
     """ID and PID of each by name, from the client that started it."""
     wanted = {each.name: each for each in _wanted(guest.hierarchy)}
-    lines = []
-    for client, (_, inspect) in _CLIENTS.items():
-        if names := [each.name for each in wanted.values() if each.client == client]:
-            lines.append(f"( {inspect}{' '.join(names)}\n)")
     found = {}
-    for line in guest.run("\n".join(lines)).splitlines():
+    for line in guest.run(f"cat {_STARTED}").splitlines():
         name, identity, pid = line.removeprefix("/").split()
         found[name] = Started(wanted[name], identity, int(pid))
     assert found.keys() == wanted.keys()
