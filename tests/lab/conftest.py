@@ -18,10 +18,7 @@ from tests.lab.states import STATES, STOP_LOADS
 _IS_WANTED = os.environ.get("CGEXPORTER_LAB", "") not in ("", "0")
 # Modules, each of which goes to one worker: what takes longest first, so that none has it left over
 # at the end. Each of two begins with two: the third and the fourth want no guest.
-_ORDER = (
-    *("chart", "hosts", "explain", "documents", "doctor", "kubelet", "unit", "provoked"),
-    "privileges",
-)
+_ORDER = ("chart", "hosts", "explain", "documents", "doctor", "kubelet", "unit", "provoked")
 _GUESTS = pytest.StashKey["Guests"]()
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.reading import Numbers
 from tests.integration.seen import CONTAINER, Sample, samples
-from tests.lab import beside, exporter, workloads
+from tests.lab import beside, exporter, privileges, workloads
 from tests.lab.conftest import Guests
 from tests.lab.machine import HIERARCHIES, Guest
 from tests.lab.record import record, shown_here, shown_there
@@ -240,6 +240,14 @@ def test_recording_elsewhere(host: Host, tmp_path: Path) -> None:
     seen = json.loads(here)["containers"]
     assert {each["id"] for each in seen} >= host.by_id.keys()
     assert len(seen) == len({each["id"] for each in seen})
+
+
+@pytest.mark.guest("v2")
+def test_what_each_privilege_adds(
+    request: pytest.FixtureRequest, guests: Guests, repository: Path
+) -> None:
+    """docs/PRIVILEGES.md is what each privilege shows; none hides a number of a cgroup."""
+    privileges.check(request, guests.get("v2"), "v2", repository)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.integration.seen import CONTAINER, Sample, samples
-from tests.lab import exporter
+from tests.lab import exporter, privileges
 from tests.lab.conftest import Guests
 from tests.lab.machine import Guest
 from tests.lab.pods import KUBELET, PODS, Pod, PodContainer
@@ -145,6 +145,13 @@ def test_recording_elsewhere(node: Guest, running: list[Running], tmp_path: Path
     assert sorted((each["container_id"], each["pod_uid"]) for each in seen) == sorted(
         (each.id, each.pod_uid) for each in running
     )
+
+
+def test_what_each_privilege_adds(
+    request: pytest.FixtureRequest, node: Guest, repository: Path
+) -> None:
+    """docs/PRIVILEGES.md is what each privilege shows; none hides a number of a cgroup."""
+    privileges.check(request, node, "kubelet", repository)
 
 
 # -- beside the kubelet's own numbers --------------------------------------------------------
