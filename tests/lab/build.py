@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 
-from tests.lab import exporter, image, machine, observed, states
+from tests.lab import exporter, image, machine, observed, release, states
 from tests.tools import programs
 from tests.tools.cache import ROOT
 
@@ -38,12 +38,14 @@ def steps() -> list[Step]:
         path = programs.path(name)
         made.append(Step(name, path.exists, partial(programs.build, name), before))
         before = (name,)
+    needs = ("image", *programs.PROGRAMS)
+    made.append(Step("state cluster", lambda: release.saved().exists(), release.build, needs))
     for name in ("bare", "kubelet", "sick", "v2", "mixed-pod", "hybrid", "v1"):
         state = states.STATES[name]
-        needs = [f"state {state.base}" if state.base else "image"]
+        needs = (f"state {state.base}" if state.base else "image",)
         needs += states.NODE_PROGRAMS if state.has_kubelet else ()
         make = partial(states.build, state)
-        made.append(Step(f"state {name}", state.home.exists, make, tuple(needs)))
+        made.append(Step(f"state {name}", state.home.exists, make, needs))
         made += [
             Step(
                 f"what the test of {one.name} compares with",

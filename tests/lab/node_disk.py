@@ -1,11 +1,15 @@
 """A disk for the node of a cluster: its programs, and containerd's folder with images in it.
 
-Made here, natively: in a guest an import of an image of 80 MB takes minutes, copying aside.
+Made here, natively: in a guest an import of an image of 80 MB takes minutes, copying aside. Of the
+exporter's image it has the base alone, which stays the same from one checkout to the next.
 """
 
 import contextlib
+import hashlib
+import json
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,7 +17,7 @@ from pathlib import Path
 
 from tests.lab import container_image
 from tests.lab.states import NODE_PROGRAMS
-from tests.tools import programs
+from tests.tools import bases, programs
 from tests.tools.cache import ROOT, digest, forget_others, making
 
 # Has all in its place in the guest.
@@ -27,6 +31,7 @@ mount --bind /lab/containerd /var/lib/containerd-cri
 _KUBELET = """#!/bin/sh
 exec /lab/programs/kubelet "$@" --housekeeping-interval=60s --make-iptables-util-chains=false
 """
+_BASE = "docker.io/library/base:1"
 _SIZE = "4G"  # sparse
 _PATIENCE_SECONDS = 60.0
 # Nothing of a node but its store of images.
@@ -42,23 +47,22 @@ address = "{home}/ttrpc"
 """
 
 
-def node_disk(archive: Path) -> Path:
-    """The file system, made if it is not there yet: some seconds.
+def path() -> Path:
+    """Where the file system is once it is made."""
+    names = [programs.path(name).name for name in NODE_PROGRAMS]
+    key = digest(Path(__file__), Path(container_image.__file__), Path(bases.__file__), *names)
+    return ROOT / "disks" / f"node-{key}.img"
 
-    Args:
-        archive: a container image as ``docker save`` writes it, to have beside the lab's own; the
-            file's name stands for what is in it.
-    """
-    paths = {name: programs.build(name) for name in NODE_PROGRAMS}
-    names = [path.name for path in (*paths.values(), archive)]
-    key = digest(Path(__file__), Path(container_image.__file__), *names)
-    target = ROOT / "disks" / f"node-{key}.img"
+
+def build() -> Path:
+    """The file system, made if it is not there yet: some seconds."""
+    target = path()
     with making(target) as place:
         if place is not None:
             # On a file system where overlays may lie, and by a path short enough for a socket.
             with tempfile.TemporaryDirectory(prefix="cgx-", dir="/tmp") as name:
                 home = Path(name)
-                _fill(home, paths, archive)
+                _fill(home)
                 with place.open("wb") as disk:
                     disk.truncate(int(_SIZE[:-1]) << 30)
                 options = (
@@ -72,20 +76,35 @@ def node_disk(archive: Path) -> Path:
     return target
 
 
-def _fill(home: Path, paths: dict[str, Path], archive: Path) -> None:
+def _fill(home: Path) -> None:
     folder = home / "disk/bin"
     folder.mkdir(parents=True)
-    for name, path in paths.items():
-        shutil.copy(path, folder / name)
+    for name in NODE_PROGRAMS:
+        shutil.copy(programs.build(name), folder / name)
     (home / "disk/programs").mkdir()
     (folder / "kubelet").rename(home / "disk/programs/kubelet")
     (folder / "kubelet").write_text(_KUBELET)
     (folder / "kubelet").chmod(0o755)
     container_image.write(home / "disk/lab.tar")
+    _write_image(home / "base.tar", bases.final_base())
     with _containerd(home, folder / "containerd"):
         ctr = (folder / "ctr", "--address", home / "grpc", "--namespace", "k8s.io")
-        for image in (home / "disk/lab.tar", archive):
+        for image in (home / "disk/lab.tar", home / "base.tar"):
             _run(*ctr, "images", "import", "--local", image)
+
+
+def _write_image(target: Path, layer: Path) -> None:
+    """Write an image of one layer, as `docker save` does."""
+    name = f"sha256:{hashlib.sha256(layer.read_bytes()).hexdigest()}"
+    config = {"architecture": "amd64", "os": "linux", "config": {}}
+    config |= {"rootfs": {"type": "layers", "diff_ids": [name]}}
+    manifest = [{"Config": "config.json", "RepoTags": [_BASE], "Layers": [layer.name]}]
+    folder = target.parent
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with tarfile.open(target, "w") as archive:
+        for file in (layer, folder / "config.json", folder / "manifest.json"):
+            archive.add(file, file.name)
 
 
 @contextlib.contextmanager

@@ -13,8 +13,15 @@ import yaml
 
 from tests.image.built import archive
 from tests.integration.seen import Sample, samples
-from tests.lab.cluster import Lab, cluster
+from tests.lab import cluster, node_disk, upper_layers
+from tests.lab.cluster import Lab
+from tests.lab.image import image
+from tests.lab.machine import recipe
 from tests.lab.pods import MIB, SLEEP, Pod, PodContainer
+from tests.lab.states import SCRIPTS
+from tests.tools import cluster as control_plane
+from tests.tools import programs
+from tests.tools.cache import ROOT, digest, forget_others, making
 from tests.tools.certificates import Authority
 from tests.tools.toolbox import go_program, run
 
@@ -61,7 +68,8 @@ _DOCKERS = "/run/docker/runtime-runc /var/lib/docker/containers"
 # Kinds of which objects come and go by themselves.
 _RESTLESS = {"events", "events.events.k8s.io", "leases.coordination.k8s.io"}
 # Where the node has something of a pod, by its UID.
-_PLACES = "/sys/fs/cgroup/kubepods.slice /var/lib/kubelet/pods /var/log/pods"
+_CGROUPS = "/sys/fs/cgroup/kubepods.slice"
+_PLACES = f"{_CGROUPS} /var/lib/kubelet/pods /var/log/pods"
 
 
 class Node:
@@ -130,10 +138,13 @@ class Node:
             )
         )
 
-    def process(self) -> str:
+    def process(self, pod: Mapping[str, Any]) -> str:
         """What the kernel says of the exporter's process."""
-        container = "$(crictl ps -q --label io.kubernetes.container.name=exporter)"
-        return self.lab.guest.run(f"cat /proc/$(crictl inspect {container} | jq .info.pid)/status")
+        (exporter,) = pod["status"]["containerStatuses"]
+        scope = f"cri-containerd-{exporter['containerID'].rpartition('/')[2]}.scope"
+        # A start of crictl takes seconds in a guest.
+        first = f"$(head -qn 1 $(find {_CGROUPS} -name {scope})/cgroup.procs)"
+        return self.lab.guest.run(f"cat /proc/{first}/status")
 
     def objects(self) -> set[str]:
         """All that the cluster has."""
@@ -188,22 +199,55 @@ class Node:
         return found
 
 
+def _manifests() -> list[str]:
+    return [*(pod.manifest() for pod in PODS), json.dumps(_MANIFEST)]
+
+
+def _prepare(lab: Lab) -> None:
+    """Let all pods run, and the node have what others would mount."""
+    static = STATIC.manifest().encode()
+    lab.guest.run(f"mkdir -p {_DOCKERS}; cat >/etc/kubernetes/manifests/static.json", stdin=static)
+    for manifest in _manifests():
+        lab.kubectl("apply", "-f", "-", stdin=manifest)
+    lab.kubectl("rollout", "status", f"deployment/{DEPLOYMENT}", _TIMEOUT)
+    lab.kubectl("wait", "pods", "--all", "-A", "--for=condition=Ready", _TIMEOUT)
+    assert len(json.loads(lab.kubectl("get", "pods", "-A", "-o", "json"))["items"]) == len(PODS) + 2
+
+
+def saved() -> Path:
+    """Where the node and its control plane are once they are saved."""
+    files = (cluster.__file__, control_plane.__file__)
+    parts: list[str | Path] = [
+        *(image().home.name, node_disk.path().name, recipe("v2"), *cluster.WORDS),
+        *(programs.path(name).name for name in sorted(programs.PROGRAMS)),
+        *(SCRIPTS / "kubelet.sh", SCRIPTS / "dns.py", *map(Path, files)),
+        *(*_manifests(), STATIC.manifest(), _DOCKERS),
+    ]
+    return ROOT / "states" / f"cluster-{digest(*parts)}"
+
+
+def build() -> None:
+    """Save a node whose pods run, with its control plane: minutes."""
+    target = saved()
+    with making(target) as place:
+        if place is not None:
+            cluster.build(place, _prepare)
+    forget_others(target, "cluster-*")
+
+
 @contextlib.contextmanager
 def node(repository: Path, home: Path) -> Iterator[Node]:
     """A node whose pods run and that has the image, by the chart's own name, for a `with` block."""
     chart = yaml.safe_load((repository / CHART / "Chart.yaml").read_text())
-    image = yaml.safe_load((repository / CHART / "values.yaml").read_text())["image"]
-    file = archive(f"{image['registry']}/{image['repository']}:{chart['appVersion']}")
+    named = yaml.safe_load((repository / CHART / "values.yaml").read_text())["image"]
+    file = archive(f"{named['registry']}/{named['repository']}:{chart['appVersion']}")
     go_program("helm")
-    with cluster(home, file) as lab:
-        made = Node(lab, repository, home)
-        (home / "static.json").write_text(STATIC.manifest())
-        lab.guest.put([home / "static.json"], "/etc/kubernetes/manifests")
-        lab.guest.run(f"mkdir -p {_DOCKERS}")
-        manifests = (*(pod.manifest() for pod in PODS), json.dumps(_MANIFEST))
-        for manifest in manifests:
-            lab.kubectl("apply", "-f", "-", stdin=manifest)
-        lab.kubectl("rollout", "status", f"deployment/{DEPLOYMENT}", _TIMEOUT)
-        lab.kubectl("wait", "pods", "--all", "-A", "--for=condition=Ready", _TIMEOUT)
-        assert len(made.pods()) == len(PODS) + 2
-        yield made
+    with cluster.cluster(saved(), home) as lab:
+        upper_layers.write(file, home / "image.tar")
+        # The kubelet, which takes a third of a CPU for itself, stands still meanwhile.
+        lab.guest.run(
+            "systemctl freeze kubelet && ctr -n k8s.io images import --local - "
+            "&& systemctl thaw kubelet",
+            stdin=(home / "image.tar").read_bytes(),
+        )
+        yield Node(lab, repository, home)

@@ -34,6 +34,8 @@ def node(
         unavailable("building images here needs root")
     if absent := cluster.missing() + bases.missing():
         unavailable(f"not installed (sudo python3 dev.py tools): {', '.join(absent)}")
+    if not release.saved().exists():
+        unavailable("state cluster is not built: python3 dev.py lab-build")
     with release.node(repository, tmp_path_factory.mktemp("chart")) as made:
         yield made
 
@@ -89,9 +91,9 @@ def assert_declared(page: list[Sample]) -> None:
     assert owners == {("ReplicaSet", DEPLOYMENT)}
 
 
-def assert_process(node: Node, uid: int, capabilities: int = 0) -> None:
+def assert_process(node: Node, pod: Mapping[str, Any], uid: int, capabilities: int = 0) -> None:
     """The exporter runs as a user with these capabilities, cannot get more, and is filtered."""
-    said = node.process()
+    said = node.process(pod)
     wanted = {
         "Uid": r"\t".join([f"{uid}"] * 4),
         "CapEff": f"{capabilities:016x}",
@@ -121,7 +123,7 @@ def test_as_documented(node: Node) -> None:
     page = node.page(pod)
     assert_names(node, page)
     assert not _of(page, f"{CONTAINER}declared_cpu_request_cores")
-    assert_process(node, 65534)
+    assert_process(node, pod, 65534)
     node.lab.tell_names()
     said = node.run("helm test cgexporter --namespace monitoring")
     assert re.search(r"^Phase:\s+Succeeded$", said, re.MULTILINE), said
@@ -162,7 +164,7 @@ def kubelet_and_namespaces(node: Node, pod: Mapping[str, Any]) -> None:
     assert len({s.labels["kind"] for s in _of(page, "cgexporter_node_namespaces")}) == 8
     shared = _of(page, f"{CONTAINER}namespace_shared", kind="net", **{"with": "host"})
     assert {s.labels["pod"] for s in shared} == {"onhost"}
-    assert_process(node, 0, 1 << _SYS_PTRACE)
+    assert_process(node, pod, 0, 1 << _SYS_PTRACE)
 
 
 def api_and_interfaces(node: Node, pod: Mapping[str, Any]) -> None:
@@ -181,7 +183,7 @@ def api_and_interfaces(node: Node, pod: Mapping[str, Any]) -> None:
     }
     own = [pod for pod in node.pods() if not pod["spec"].get("hostNetwork")]
     assert bridges == {pod["metadata"]["name"]: "cni0" for pod in own}
-    assert_process(node, 65534)
+    assert_process(node, pod, 65534)
 
 
 def runtime_state(node: Node, pod: Mapping[str, Any]) -> None:
@@ -192,7 +194,7 @@ def runtime_state(node: Node, pod: Mapping[str, Any]) -> None:
     assert images == {
         pod["metadata"]["name"]: pod["spec"]["containers"][0]["image"] for pod in node.pods()
     }
-    assert_process(node, 0)
+    assert_process(node, pod, 0)
 
 
 def cadvisor_and_web_config(node: Node, pod: Mapping[str, Any]) -> None:
@@ -210,7 +212,7 @@ def cadvisor_and_web_config(node: Node, pod: Mapping[str, Any]) -> None:
         for pod in node.pods()
         for status in pod["status"]["containerStatuses"]
     }
-    assert_process(node, 65534)
+    assert_process(node, pod, 65534)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ def free_port() -> int:
 
 
 _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+_YEARS = ("-days", "3650")  # for one that is kept
 
 
 @dataclass
@@ -64,7 +65,8 @@ class Cluster:
     def prepare(self) -> None:
         """Make keys and certificates."""
         self._openssl(
-            "req", "-x509", *_KEY, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=ca"
+            *("req", "-x509", *_KEY, *_YEARS),
+            *("-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=ca"),
         )
         server = "subjectAltName=IP:127.0.0.1,IP:10.96.0.1,DNS:localhost"
         self.certify("server", "/CN=kube-apiserver", server)
@@ -82,7 +84,7 @@ class Cluster:
         )
         self._openssl(
             *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key"),
-            *("-CAcreateserial", "-out", f"{name}.crt", "-extfile", f"{name}.ext"),
+            *("-CAcreateserial", "-out", f"{name}.crt", "-extfile", f"{name}.ext", *_YEARS),
         )
 
     def kubeconfig(self, name: str, url: str = "") -> Path:
