@@ -17,7 +17,10 @@ pytestmark = [pytest.mark.guest("v2"), pytest.mark.last]
 
 _UNIT = "cgexporter.service"
 _SETTINGS = "/etc/cgexporter/cgexporter.yml"
-_PATIENCE_SECONDS = 90.0
+_PATIENCE_SECONDS = 90
+# In the guest by one curl that sleeps meanwhile: to start one anew each time would take more of the
+# guest's CPU than what is waited for.
+_AGAIN = ("--retry-all-errors", "--retry-delay", "1", "--retry", f"{_PATIENCE_SECONDS}")
 
 
 class Unit:
@@ -46,17 +49,12 @@ class Unit:
         self.ask("/metrics")
         return samples(self.ask("/metrics"))
 
-    def ask(self, path: str, *flags: str) -> str:
+    def ask(self, path: str) -> str:
         """One GET, again until there is an answer."""
-        url = f"http://127.0.0.1:9753{path}"
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            try:
-                return self.guest.run(f"curl -sSf {shlex.join(flags)} {url}")
-            except GuestError:
-                if time.monotonic() > deadline:
-                    raise GuestError(self.log()) from None
-                time.sleep(0.5)
+        try:
+            return self.guest.run(f"curl -sSf {shlex.join(_AGAIN)} http://127.0.0.1:9753{path}")
+        except GuestError:
+            raise GuestError(self.log()) from None
 
     def log(self) -> str:
         """What it has logged."""
@@ -85,6 +83,7 @@ def test_it_serves(unit: Unit) -> None:
         for each in workloads.find(unit.guest).values()
         if each.workload.runtime != "containerd"
     } <= infos
+    assert not {"d-cpu", "p-cpu"} & {s.labels.get("container") for s in page}, "no rights, no names"
     assert [s.value for s in page if s.name == "cgexporter_scan_success"] == [1]
     pid, state = unit.show("MainPID", "UnitFileState")
     assert state == "enabled"
@@ -132,8 +131,7 @@ def test_names_for_root(unit: Unit) -> None:
     Not those of rootless containers, whose state is in a home that root without capabilities may
     not enter and the unit does not see.
     """
-    named = {s.labels["container"] for s in unit.page() if "container" in s.labels}
-    assert not named & {"d-cpu", "p-cpu"}
+    named: set[str] = set()
     (drop_in,) = re.findall(r"```ini\n(# systemctl edit.*?)```", unit._document, re.DOTALL)
     folder = f"/etc/systemd/system/{_UNIT}.d"
     unit.guest.run(f"mkdir {folder}; cat >{folder}/override.conf", stdin=drop_in.encode())
@@ -144,7 +142,7 @@ def test_names_for_root(unit: Unit) -> None:
             named = {s.labels["container"] for s in unit.page() if "container" in s.labels}
         status = unit.guest.run(f"cat /proc/{unit.show('MainPID')[0]}/status")
     finally:
-        unit.guest.run(f"rm -r {folder}; systemctl daemon-reload; systemctl restart {_UNIT}")
+        unit.guest.run(f"rm -r {folder}; systemctl daemon-reload")
     assert {"d-cpu", "p-cpu"} <= named
     assert "r-less" not in named
     assert re.search(r"^Uid:\t0\t", status, re.MULTILINE)
