@@ -61,17 +61,13 @@ TOOLS = {
 }
 
 
-def status_of(*command: str | Path, **environment: str) -> int:
-    """Run a command in the checkout; its exit status."""
-    words = [str(word) for word in command]
-    print("+", " ".join(words), flush=True)
-    return subprocess.run(words, cwd=ROOT, env=os.environ | environment, check=False).returncode
-
-
 def run(*command: str | Path, **environment: str) -> None:
     """Run a command in the checkout; end with its exit status when it fails."""
-    if status := status_of(*command, **environment):
-        sys.exit(status)
+    words = [str(word) for word in command]
+    print("+", " ".join(words), flush=True)
+    done = subprocess.run(words, cwd=ROOT, env=os.environ | environment, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 def install(extra: str = "") -> None:
@@ -161,14 +157,9 @@ def lab_build() -> None:
 def lab(arguments: list[str]) -> None:
     """Run the tests that need virtual hosts, two of which run at a time."""
     lab_build()
-    # By itself, for it looks who waits for a CPU, which two guests take from each other.
-    alone = "tests/lab/test_doctor.py"
     # In their own order, by which what takes longest comes first.
-    others = ("tests/lab", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
-    for words in ((alone,), (*others, f"--ignore={alone}")):
-        status = status_of(BIN / "pytest", *words, *arguments, CGEXPORTER_LAB="1")
-        if status not in (0, 5):  # 5: ARGS leave it no test
-            sys.exit(status)
+    words = ("tests/lab", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
+    run(BIN / "pytest", *words, *arguments, CGEXPORTER_LAB="1")
 
 
 def lab_record() -> None:
