@@ -114,7 +114,8 @@ def test_remapped_users(guest: Guest) -> None:
     """A container of a dockerd with --userns-remap shows whose root it is, and its namespaces."""
     guest.run(_REMAP)
     guest.run(
-        f"for _ in $(seq 120); do {_REMAPPED} version >/dev/null 2>&1 && break; sleep 1; done; "
+        "curl -sS --retry 120 --retry-delay 1 --retry-all-errors "
+        f"--unix-socket /run/remapped.sock http://docker/_ping >/dev/null && "
         f"{_REMAPPED} load -qi /lab/lab.tar && "
         f"{_REMAPPED} run -d --network none --name remapped lab:1 sleep 1000000"
     )
