@@ -110,6 +110,7 @@ class Scrapes:
     _scan: asyncio.Task[View] | None = None
     _scan_began: float = 0.0
     _pages: dict[tuple[int, Format, bool], asyncio.Task[bytes]] = field(default_factory=dict)
+    _catching_up: asyncio.Future[None] | None = None
     _gzip: Gzip = field(default_factory=Gzip)
     view: View | None = None
 
@@ -172,8 +173,9 @@ class Scrapes:
         loop = asyncio.get_running_loop()
         page = await loop.run_in_executor(self._render_thread, render)
         # Not beside the rendering, which would wait for it.
-        catching_up = loop.run_in_executor(self._thread, self.exporter.catch_up)
-        catching_up.add_done_callback(_log_failure)
+        if self._catching_up is None or self._catching_up.done():
+            self._catching_up = loop.run_in_executor(self._thread, self.exporter.catch_up)
+            self._catching_up.add_done_callback(_log_failure)
         return page
 
     async def close(self) -> None:

@@ -173,7 +173,7 @@ class EventWatcher:
         self._lock = threading.Lock()
         self._tracked: dict[str, _Tracked] = {}
         self._others: dict[str, _Tracked] = {}  # of these, what is no container
-        self._new: list[_Tracked] = []  # came since the last scan
+        self._new: dict[str, _Tracked] = {}  # and what came since the last scan
         self._killed: set[str] = set()  # in which somebody was killed
         self._seen: Mapping[str, Cgroup] = {}  # in the last scan, whose counts are taken
         # Of the published ones, what is counted in them; None: to be summed up anew.
@@ -382,7 +382,7 @@ class EventWatcher:
         if tracked is None:
             tracked = self._tracked[path] = _Tracked(path, rank == _CONTAINER_RANK, born=fresh)
             tracked.owner = self._around(path)
-            self._new.append(tracked)
+            self._new[path] = tracked
             self._sums = None
             if not tracked.is_container:
                 self._others[path] = tracked
@@ -504,6 +504,7 @@ class EventWatcher:
     def _drop(self, path: str) -> None:
         tracked = self._tracked.pop(path)
         self._others.pop(path, None)
+        self._new.pop(path, None)
         self._killed.discard(path)
         self._sums = None
         for watch in tracked.watches:
@@ -576,9 +577,9 @@ class EventWatcher:
         )
         changed = published != self._published
         self._published, self._imitated = published, view.imitated
-        new, self._new = self._new, []
-        for tracked in self._tracked.values() if changed else new:
-            tracked.owner = self._owner_of(tracked.path)
+        new, self._new = self._new, {}
+        for path, tracked in (self._tracked if changed else new).items():
+            tracked.owner = self._owner_of(path)
             self._sums = None
         self._rehome()
         if not self._leaving:

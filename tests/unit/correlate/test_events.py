@@ -296,3 +296,18 @@ def test_nothing_is_left_open(host: Host) -> None:
     host.page()
     host.exporter.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_nothing_is_kept_while_nobody_asks(host: Host) -> None:
+    """Of containers that come and go between two scans nothing is left but what they counted."""
+    host.exporter.watch()
+    host.page()
+    watcher = host.exporter.watcher
+    assert watcher is not None
+    for _ in range(20):
+        host.make(f"{POD}/{TWO}")
+        host.settled()
+        host.remove(f"{POD}/{TWO}")
+        host.settled()
+    assert not watcher._new
+    assert f"/{POD}/{TWO}" not in watcher._tracked
