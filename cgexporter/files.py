@@ -437,6 +437,8 @@ class Directories:
 
         What is new is told by the next `refresh`, and so is why something cannot be read.
         """
+        if not self.late:
+            return  # closed meanwhile
         self.late = False
         try:
             found = self._refresh_each(descriptors, True, held=False)

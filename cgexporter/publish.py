@@ -299,11 +299,9 @@ class Publisher:
         self._tells_limits = any(row.section == "effective" for row in rows)
         self._subjects: dict[str, _Subject] = {}
         self._containers: Each[Container, _Subject] = Each(
-            lambda c: self._subject(Level.CONTAINER, c.cgroup, c)
+            lambda c: self._kept(Level.CONTAINER, c.cgroup, c)
         )
-        self._pods: Each[Pod, _Subject] = Each(
-            lambda pod: self._subject(Level.POD, pod.cgroup, pod)
-        )
+        self._pods: Each[Pod, _Subject] = Each(lambda pod: self._kept(Level.POD, pod.cgroup, pod))
         self._devices: Mapping[str, str] = {}
         # By sample name, the texts of its last lines and those lines.
         self._lines: dict[str, tuple[tuple[str, ...], bytes]] = {}
@@ -345,7 +343,7 @@ class Publisher:
         tiers = view.tiers
         for cgroup in view.cgroups:
             if level := _LEVELS.get(tiers[cgroup.path]):
-                shown[level].append(self._subject(level, cgroup, cgroup))
+                shown[level].append(self._kept(level, cgroup, cgroup))
         if len(self._subjects) > sum(map(len, shown.values())):
             self._subjects = {each.path: each for its in shown.values() for each in its}
         for level in self._levels:
@@ -354,11 +352,10 @@ class Publisher:
                 self._changed.update(self._sections[level])
         self._shown = shown
 
-    def _subject(self, level: Level, cgroup: Cgroup, owner: Container | Pod | Cgroup) -> _Subject:
+    def _kept(self, level: Level, cgroup: Cgroup, owner: Container | Pod | Cgroup) -> _Subject:
         """What is kept of an owner, with its texts as they are now."""
-        subject = self._subjects[cgroup.path] = _subject(
-            level, owner, self._subjects.get(cgroup.path)
-        )
+        last = self._subjects.get(cgroup.path)
+        subject = self._subjects[cgroup.path] = _subject(level, cgroup, owner, last)
         if level in self._levels and subject.cgroup is not cgroup:
             self._update(level, subject, cgroup)
         return subject
@@ -366,25 +363,20 @@ class Publisher:
     def _update(self, level: Level, subject: _Subject, cgroup: Cgroup) -> None:
         """Make the texts anew of the sections that are no longer the same object."""
         before, subject.cgroup = subject.cgroup, cgroup
+        if before is None or before.effective is not cgroup.effective:
+            subject.setters = _setters(subject, cgroup.effective)
         for section in self._sections[level]:
             now = getattr(cgroup, section.name)
             then = _UNKNOWN if before is None else getattr(before, section.name)
             if now is then:
                 continue
             self._changed.add(section)
-            if section.name == "effective":
-                subject.setters = _setters(subject, cgroup.effective)
             if section.labelled:
                 section.update_elements(subject, now, self._devices)
             else:
                 section.update(subject, now, then)
 
-    def _families(
-        self,
-        level: Level,
-        form: Format,
-        parts: list[bytes],
-    ) -> None:
+    def _families(self, level: Level, form: Format, parts: list[bytes]) -> None:
         subjects, changed = self._shown[level], self._changed
         for section in self._sections[level]:
             columns = section.columns(subjects) if section in changed else iter(())
@@ -452,20 +444,21 @@ _LEVELS: Mapping[Tier, Level] = {
 }
 
 
-def _subject(level: Level, owner: Container | Pod | Cgroup, last: _Subject | None) -> _Subject:
+def _subject(
+    level: Level, cgroup: Cgroup, owner: Container | Pod | Cgroup, last: _Subject | None
+) -> _Subject:
     """What is kept of an owner; the same as before while its labels are."""
     # A level has its rows, so another one is another subject.
     names: tuple[object, ...]
     if isinstance(owner, Container):
-        names = (owner.cgroup.inode, owner.id, owner.place, owner.facts)
+        names = (cgroup.inode, owner.id, owner.place, owner.facts)
     elif isinstance(owner, Pod):
-        names = (owner.cgroup.inode, owner.uid, owner.place, owner.facts)
+        names = (cgroup.inode, owner.uid, owner.place, owner.facts)
     else:
-        names = (level, owner.inode)
+        names = (level, cgroup.inode)
     if last is not None and last.names == names:
         return last
-    path = owner.path if isinstance(owner, Cgroup) else owner.cgroup.path
-    return _Subject(path, names, *_describe(owner))
+    return _Subject(cgroup.path, names, *_describe(owner))
 
 
 def _describe(owner: Container | Pod | Cgroup) -> tuple[Pairs, Pairs]:

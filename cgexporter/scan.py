@@ -110,7 +110,7 @@ class _Watched:
         if changed is None:
             return None
         if self.directories.late:
-            run.late.append(self)
+            run.late.append(self.directories)
         last = self.cgroup
         if last is None or leaf != last.leaf or look_at_all:
             changed = [file for directory in self.directories for file in directory.files]
@@ -135,10 +135,6 @@ class _Watched:
         self.cgroup = last.changed(leaf=leaf, **new)
         return self.cgroup
 
-    def catch_up(self, descriptors: Descriptors) -> None:
-        if self.directories.late:  # and not closed meanwhile
-            self.directories.catch_up(descriptors)
-
     def close(self, descriptors: Descriptors) -> None:
         self.directories.close(descriptors)
 
@@ -151,7 +147,7 @@ class _Run:
     parse_errors: Counter[str]
     skipped: int = 0
     odd: set[int] = field(default_factory=set)
-    late: list[_Watched] = field(default_factory=list)
+    late: list[Directories] = field(default_factory=list)
 
     def parsed(self, parse: Parse, file: File, path: str) -> object:
         """What a parser makes of a file; None where there is nothing, or not its format."""
@@ -260,7 +256,7 @@ class Scanner:
         self.others: Callable[[], int] = lambda: 0
         self.notices: Notices | None = None
         self._reader: Reader | None = None
-        self._late: Sequence[_Watched] = ()
+        self._late: Sequence[Directories] = ()
 
     def read_ahead(self) -> None:
         """Read what is held of all cgroups at once from now on: see `aio`.
@@ -326,8 +322,8 @@ class Scanner:
     def catch_up(self) -> None:
         """Read again what seldom changes, between two scans, so that no scrape waits for it."""
         late, self._late = self._late, []
-        for watched in late:
-            watched.catch_up(self.descriptors)
+        for directories in late:
+            directories.catch_up(self.descriptors)
 
     def _plan(self, where: Iterable[Hierarchy]) -> _Plan:
         key = tuple(where)

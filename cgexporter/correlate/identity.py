@@ -263,7 +263,8 @@ class Correlator:
         self._looks.begin()
         of = [(path, cgroup.inode, cgroup.leaf) for path, cgroup in snapshot.cgroups.items()]
         if (roles := self._roles) is not None and roles.of == of:
-            self._looks.look_at(roles.looked)
+            for known in roles.looked:
+                self._looks.look(known)
             if all(map(is_, roles.grounds, self._grounds(told))):
                 return roles.view(snapshot)
         view = self._find(snapshot, told)

@@ -1,7 +1,7 @@
 """When to look at the first process of a cgroup, which tells whose it is."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cgexporter import kernel
@@ -88,12 +88,6 @@ class Looks:
             return
         if time.monotonic() <= self._until:
             self.look_now(known)
-
-    def look_at(self, looked: Iterable[Looked]) -> None:
-        """Look at processes where it is time to: `look` for many."""
-        for known in looked:
-            if known.process is not None or known.next <= self._scan or known.search:
-                self.look(known)
 
     def catch_up(self) -> None:
         """Look at those whose turn it is after so long that nobody need wait for it."""

@@ -347,11 +347,12 @@ def watched_for_long(scanner: Make, name: str, content: str, lay: Lay) -> tuple[
     for _ in range(2 * EVERY):
         made.scan()
     place = lay({f"cg/{name}": content}) / f"cg/{name}"
+    path = "/" + name.rpartition("/")[0]
     for _ in range(EVERY):
         made.scan()
-        if made._late:
-            break
-    return made, place
+        if made._watched[path].directories.late:
+            return made, place
+    raise AssertionError("its turn never came")
 
 
 @pytest.mark.parametrize("ahead", [True], indirect=True)
@@ -393,8 +394,7 @@ def test_gone_between_scans(lay: Lay, scanner: Make) -> None:
     """Of a cgroup that is forgotten before it was caught up with nothing is opened again."""
     lay(cgroup("/a"))
     made, _ = watched_for_long(scanner, "a/pids.current", "5\n", lay)
-    for path in [path for path in made._watched if path == "/a"]:
-        made._forget(path)
+    made._forget("/a")
     held = made.descriptors.held
     made.catch_up()
     assert made.descriptors.held == held
