@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from cgexporter.metrics import METRICS
 from tests.integration.reading import Numbers
 from tests.integration.seen import CONTAINER, Sample, samples
 from tests.lab import beside, exporter, privileges, workloads
@@ -34,7 +35,7 @@ _NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-al
 # What is no number of a cgroup.
 _NO_NUMBERS = ("interface_", "namespace_", "network_", "root_uid")
 # What one that goes on has counted since it began.
-_KEPT = ("oom_kills", "memory_high_breaches", "pids_limit_hits", "last_")
+_KEPT = tuple(row.name for row in METRICS if row.collector == "events")
 # What no file of the cgroup alone says.
 _NOT_READ = ("effective_", "io_limit_")
 # crun sets Podman's limits, and so what counts them, on the cgroup below: test_limits has them.

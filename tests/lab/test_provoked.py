@@ -13,7 +13,7 @@ from tests.lab.machine import Guest
 
 pytestmark = [pytest.mark.guest("v2"), pytest.mark.last]
 
-_KILLS = 6
+_KILLS = 12
 _SLICE = "victims.slice"
 # By crun alone, for each program of an engine takes seconds in a guest; and the shell itself writes
 # their settings.
