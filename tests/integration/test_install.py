@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.runc import Container, Runc
 from tests.integration.support import missing, need_root
 
 # Packages are downloaded and built, twice for the zipapp.
@@ -39,6 +40,12 @@ def walk(repository: Path, *names: str) -> str:
     text = (repository / "docs/INSTALL.md").read_text()
     blocks = dict(re.findall(r"<!-- walk: (\w+) -->\n```sh\n(.*?)```", text, re.DOTALL))
     return "".join(blocks[name] for name in names)
+
+
+@pytest.fixture(scope="module")
+def container(runc: Runc) -> Container:
+    """One that is there to be shown."""
+    return runc.run("shown", "exec sleep 6000", resources={})
 
 
 @pytest.fixture
@@ -82,33 +89,40 @@ def run(checkout: Path, script: str, home: Path) -> str:
     return done.stdout
 
 
-def test_pip_and_unit_and_textfile(checkout: Path, repository: Path, tmp_path: Path) -> None:
+def assert_shown(container: Container, output: str) -> None:
+    """The table of this host's containers is in there, with this one."""
+    assert re.search(rf"^CONTAINER .*^{container.name} ", output, re.MULTILINE | re.DOTALL), output
+
+
+def test_pip_and_unit_and_textfile(
+    checkout: Path, repository: Path, container: Container, tmp_path: Path
+) -> None:
     """pip, then the unit's files and the textfile on top of it."""
     script = walk(repository, "pip", "unit", "textfile") + (
         "systemd-analyze verify --man=no cgexporter.service 2>&1 | grep cgexporter || true\n"
         "head -1 /var/lib/prometheus/node-exporter/cgexporter.prom\n"
     )
     output = run(checkout, script, tmp_path / "home")
-    assert "\nCONTAINER" in output
+    assert_shown(container, output)
     assert "/etc/cgexporter/cgexporter.yml: ok\n# HELP " in output
 
 
-def test_pipx(checkout: Path, repository: Path, tmp_path: Path) -> None:
+def test_pipx(checkout: Path, repository: Path, container: Container, tmp_path: Path) -> None:
     """pipx, as it comes from its own package."""
     prepare = (
         'python3 -m venv "$HOME/pipx" && "$HOME/pipx/bin/pip" install -q pipx\n'
         'export PATH="$HOME/pipx/bin:$PATH"\n'
     )
     output = run(checkout, prepare + walk(repository, "pipx"), tmp_path / "home")
-    assert "\nCONTAINER" in output
+    assert_shown(container, output)
 
 
-def test_zipapp(checkout: Path, repository: Path, tmp_path: Path) -> None:
+def test_zipapp(checkout: Path, repository: Path, container: Container, tmp_path: Path) -> None:
     """One file: the same twice, and it runs and serves with python3 alone."""
     keep = 'cp dist/cgexporter.pyz "$HOME/../first.pyz"\n'
     home = tmp_path / "home"
     output = run(checkout, walk(repository, "zipapp") + keep, home)
-    assert "\nCONTAINER" in output
+    assert_shown(container, output)
     moved = checkout.rename(tmp_path / "moved")
     shutil.rmtree(moved / "dist")
     shutil.rmtree(moved / ".venv")
