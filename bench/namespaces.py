@@ -17,7 +17,7 @@ from contextlib import closing
 from containers import containers
 from references import Reference
 
-from cgexporter.correlate.identity import View
+from cgexporter.correlate.view import View
 from cgexporter.exporter import Exporter, Settings
 from cgexporter.model import Snapshot
 from cgexporter.publish import Format

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cgexporter.correlate.identity import Container, Pod, View
+from cgexporter.correlate.view import Container, Pod, View
 from cgexporter.metric import COUNTER, GAUGE, Kind
 from cgexporter.model import Cgroup, Snapshot
 from cgexporter.model.units import MICROSECONDS

@@ -13,8 +13,8 @@ from cgexporter import __version__, name_flags, web_flags
 from cgexporter.commands import COMMANDS, command, know_grammar
 from cgexporter.commands.output import failed, printed
 from cgexporter.commands.reading import PROBLEMS, reading
-from cgexporter.correlate.identity import View
 from cgexporter.correlate.network import DEFAULT_EXCLUDE, NetworkSettings
+from cgexporter.correlate.view import View
 from cgexporter.document import ConfigError, escaped
 from cgexporter.exporter import Exporter, Names, Settings
 from cgexporter.flags import EXIT, Parser, add_choice, add_host, add_logs, interval

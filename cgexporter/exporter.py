@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from cgexporter import __version__, kernel
 from cgexporter.correlate.events import EventWatcher
-from cgexporter.correlate.identity import Correlator, View, owns_below, rank
+from cgexporter.correlate.identity import Correlator, owns_below, rank
 from cgexporter.correlate.limits import Limits, with_root
 from cgexporter.correlate.namespaces import Inventories
 from cgexporter.correlate.network import NetworkCollector, NetworkSettings
 from cgexporter.correlate.sweep import Sweep
+from cgexporter.correlate.view import View
 from cgexporter.descriptors import raise_limit
 from cgexporter.hierarchies import Hierarchies, find
 from cgexporter.kernel import Missing

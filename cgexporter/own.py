@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from cgexporter import kernel
-from cgexporter.correlate.identity import View
 from cgexporter.correlate.tiers import Tier
+from cgexporter.correlate.view import View
 from cgexporter.exporter import (
     Exporter,
     age_seconds,

@@ -17,8 +17,8 @@ from typing import Any
 
 from cgexporter.correlate.each import Each
 from cgexporter.correlate.facts import Facts, label_name
-from cgexporter.correlate.identity import Container, Pod, View
 from cgexporter.correlate.tiers import Tier
+from cgexporter.correlate.view import Container, Pod, View
 from cgexporter.metric import PREFIX, Kind, Level, Metric
 from cgexporter.metrics import DECLARED, METRICS
 from cgexporter.model import Cgroup

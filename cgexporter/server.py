@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cgexporter import __version__
-from cgexporter.correlate.identity import View
+from cgexporter.correlate.view import View
 from cgexporter.exporter import Exporter, age_seconds
 from cgexporter.own import parts
 from cgexporter.publish import Format

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from cgexporter.correlate.facts import Port
-from cgexporter.correlate.identity import View
+from cgexporter.correlate.view import View
 from cgexporter.families import Samples, families
 from cgexporter.metrics import NAMESPACES
 from cgexporter.publish import Format, Pairs, container_pairs, pod_pairs

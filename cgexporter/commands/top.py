@@ -6,7 +6,7 @@ import sys
 from cgexporter import name_flags
 from cgexporter.commands.output import failed
 from cgexporter.commands.reading import PROBLEMS, reading
-from cgexporter.correlate.identity import View
+from cgexporter.correlate.view import View
 from cgexporter.exporter import Settings
 from cgexporter.flags import EXIT, Parser, add_choice, add_host, add_logs, interval
 from cgexporter.logs import configure

@@ -35,9 +35,9 @@ from dataclasses import dataclass, field, replace
 
 from cgexporter import inotify, kernel
 from cgexporter.correlate.counts import NOTHING, Counts, add, counts_of, less, most, times
-from cgexporter.correlate.identity import Container, View
 from cgexporter.correlate.outlived import Outlived
 from cgexporter.correlate.tiers import Tier
+from cgexporter.correlate.view import Container, View
 from cgexporter.hierarchies import Hierarchies, Hierarchy
 from cgexporter.inotify import Inotify, Unwatched
 from cgexporter.kernel import Missing

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from cgexporter.correlate.each import Each
-from cgexporter.correlate.identity import Container, View
+from cgexporter.correlate.view import Container, View
 from cgexporter.model import Cgroup, Snapshot
 from cgexporter.model.effective import Effective
 from cgexporter.model.machine import Machine

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cgexporter.correlate.identity import Container, Pod, View
 from cgexporter.correlate.processes import KINDS, Process
 from cgexporter.correlate.sweep import Group, Seen, Sweep
+from cgexporter.correlate.view import Container, Pod, View
 from cgexporter.model.namespaces import HostCount, HostNamespace, Inventory, Member, Namespace
 from cgexporter.parse.namespaces import outside_id
 

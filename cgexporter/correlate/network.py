@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from cgexporter import kernel, rtnetlink
-from cgexporter.correlate.identity import Container, Correlator, View
+from cgexporter.correlate.identity import Correlator
 from cgexporter.correlate.processes import Process, read_birth
+from cgexporter.correlate.view import Container, View
 from cgexporter.descriptors import Descriptors
 from cgexporter.kernel import Content, Missing
 from cgexporter.model import Cgroup

@@ -7,8 +7,8 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
-from cgexporter.correlate.identity import Container, View
 from cgexporter.correlate.limits import CPUSET, MACHINE, SELF
+from cgexporter.correlate.view import Container, View
 from cgexporter.model import Cgroup, Mode
 from cgexporter.resources.quantity import bytes_text
 

@@ -11,7 +11,7 @@ import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cgexporter.correlate.identity import Container, View
+from cgexporter.correlate.view import Container, View
 
 _FIELDS: Mapping[str, Callable[[Container], str | None]] = {
     "name": lambda c: c.name,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from cgexporter.correlate.facts import Key
-from cgexporter.correlate.identity import Container, View
+from cgexporter.correlate.view import Container, View
 from cgexporter.local.rates import Rates, oom_kills, total
 from cgexporter.local.text import ABSENT, duration, plain, printable, share, size
 

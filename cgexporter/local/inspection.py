@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cgexporter.correlate.identity import Container, View
 from cgexporter.correlate.limits import CPUSET, MACHINE, SELF
 from cgexporter.correlate.started_by import Ancestor, ancestry, daemons
 from cgexporter.correlate.sweep import Sweep
+from cgexporter.correlate.view import Container, View
 from cgexporter.hierarchies import Hierarchies
 from cgexporter.local.columns import pod_of
 from cgexporter.local.rates import Rates, between

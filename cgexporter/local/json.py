@@ -11,7 +11,7 @@ from dataclasses import asdict
 from types import MappingProxyType
 
 from cgexporter.correlate.facts import Facts, Key
-from cgexporter.correlate.identity import Container, View
+from cgexporter.correlate.view import Container, View
 from cgexporter.exporter import host_facts, support_reason
 from cgexporter.local.inspection import Inspection
 from cgexporter.local.rates import Rates

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from cgexporter.correlate.identity import View
 from cgexporter.correlate.processes import KINDS
+from cgexporter.correlate.view import View
 from cgexporter.exporter import MISSING
 from cgexporter.local.table import grid, rendered
 from cgexporter.local.text import printable

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from cgexporter.correlate.facts import Key
-from cgexporter.correlate.identity import View
+from cgexporter.correlate.view import View
 from cgexporter.model import Cgroup
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cgexporter.correlate.facts import Key
-from cgexporter.correlate.identity import Container, View
+from cgexporter.correlate.view import Container, View
 from cgexporter.exporter import support_reason
 from cgexporter.local.columns import COLUMNS as ALL
 from cgexporter.local.columns import Column, Row, rows_of

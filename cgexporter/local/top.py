@@ -18,7 +18,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from cgexporter.correlate.facts import Key
-from cgexporter.correlate.identity import View
+from cgexporter.correlate.view import View
 from cgexporter.local.choice import Filter, chosen, parse
 from cgexporter.local.columns import SORT_KEYS, rows_of
 from cgexporter.local.rates import Rates, rates

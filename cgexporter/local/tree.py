@@ -8,7 +8,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from cgexporter.correlate.facts import Key
-from cgexporter.correlate.identity import View
+from cgexporter.correlate.view import View
 from cgexporter.local.columns import Row, pod_of, rows_of
 from cgexporter.local.rates import Rates
 from cgexporter.local.table import notes, rendered

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from cgexporter import kernel
 from cgexporter.correlate.facts import NOTHING, Facts, Key, Told, merged
-from cgexporter.correlate.identity import View
 from cgexporter.correlate.paths import Place
+from cgexporter.correlate.view import View
 from cgexporter.hierarchies import Hierarchies
 from cgexporter.kernel import Missing
 from cgexporter.names import SYSTEM, Answer, Answers, Source, Wanted

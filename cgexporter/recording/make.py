@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from cgexporter import __version__, host, rtnetlink
-from cgexporter.correlate.identity import View
 from cgexporter.correlate.namespaces import host_namespaces
 from cgexporter.correlate.network import NetworkSettings
+from cgexporter.correlate.view import View
 from cgexporter.exporter import Exporter, Settings, host_facts
 from cgexporter.metrics import COLLECTORS
 from cgexporter.recording import Recording, Scan

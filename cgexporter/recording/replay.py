@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from cgexporter.correlate.facts import Told
-from cgexporter.correlate.identity import View
+from cgexporter.correlate.view import View
 from cgexporter.hierarchies import Hierarchies
 from cgexporter.kernel import Missing
 from cgexporter.names.resolver import Resolver

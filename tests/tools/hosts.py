@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cgexporter.correlate.identity import Container, View
+from cgexporter.correlate.view import Container, View
 from cgexporter.exporter import Exporter, Settings
 from cgexporter.names.settings import Identity
 from tests.tools.bolt import Tree, database

@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from cgexporter.correlate import paths
-from cgexporter.correlate.identity import Container, Pod, View
 from cgexporter.correlate.paths import Place
+from cgexporter.correlate.view import Container, Pod, View
 from cgexporter.metrics import METRICS, NAMESPACES, OWN, Kind, Level, Metric, Own
 from cgexporter.model import NETWORK_SECTIONS, SECTIONS, Cgroup, Mode, Snapshot
 from cgexporter.model.controllers import Controller, Hugetlb, Misc, Rdma

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cgexporter.correlate import paths
-from cgexporter.correlate.identity import Container, View
 from cgexporter.correlate.paths import Place
+from cgexporter.correlate.view import Container, View
 from cgexporter.kernel import Missing
 from cgexporter.local.table import COLUMNS, notes, row, table
 from cgexporter.local.text import duration, plain, printable, share, size

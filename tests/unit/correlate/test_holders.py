@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgexporter.correlate.holders import Holders, Unit
-from cgexporter.correlate.identity import Correlator, View, rank
+from cgexporter.correlate.identity import Correlator, rank
 from cgexporter.correlate.processes import KINDS, Links, Process
 from cgexporter.correlate.sweep import Sweep
+from cgexporter.correlate.view import View
 from cgexporter.hierarchies import Hierarchies, Hierarchy
 from cgexporter.scan import Scanner
 

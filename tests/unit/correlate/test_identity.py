@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgexporter.correlate.facts import Facts
-from cgexporter.correlate.identity import Correlator, View, owns_below, rank
+from cgexporter.correlate.identity import Correlator, owns_below, rank
+from cgexporter.correlate.view import View
 from cgexporter.hierarchies import Hierarchies, Hierarchy, find
 from cgexporter.model import Cgroup, Mode, Snapshot
 from cgexporter.model.cpu import Cpu

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgexporter.correlate.identity import Container, Pod, View
 from cgexporter.correlate.limits import Limits, with_root
 from cgexporter.correlate.paths import classify
+from cgexporter.correlate.view import Container, Pod, View
 from cgexporter.exporter import Exporter, Settings
 from cgexporter.model import Cgroup, Mode, Snapshot
 from cgexporter.model.cpu import Cpu

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from cgexporter.correlate.facts import Declared, Facts
-from cgexporter.correlate.identity import Container, Pod, View
 from cgexporter.correlate.limits import Limits
 from cgexporter.correlate.paths import Level, classify
+from cgexporter.correlate.view import Container, Pod, View
 from cgexporter.exporter import Exporter, Settings
 from cgexporter.findings.examine import blind, examine
 from cgexporter.findings.model import Finding, Harm, Window, amount, cores

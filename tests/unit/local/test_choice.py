@@ -7,8 +7,8 @@ import pytest
 from cgexporter import flags
 from cgexporter.correlate import paths
 from cgexporter.correlate.facts import Facts
-from cgexporter.correlate.identity import Container, View
 from cgexporter.correlate.paths import Place
+from cgexporter.correlate.view import Container, View
 from cgexporter.local.choice import chosen, parse
 from cgexporter.local.columns import SORT_KEYS, Row, ordered
 from cgexporter.local.rates import rates

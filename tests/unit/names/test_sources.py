@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cgexporter.correlate.facts import NOTHING
-from cgexporter.correlate.identity import View
+from cgexporter.correlate.view import View
 from cgexporter.publish import container_info
 from tests.tools.bolt import Tree
 from tests.tools.hosts import Host, container, docker, hex_id
