@@ -42,8 +42,6 @@ systemd-run -q --unit kubelet-address socat \
     TCP-LISTEN:{_KUBELET_PORT},bind={_NODE_ADDRESS},reuseaddr,fork TCP:127.0.0.1:{_KUBELET_PORT}
 systemd-run -q --unit dns python3 /lab/dns.py {_DNS_SERVICE} {_NAMES}
 """
-# Go's signals to itself, for loops without an end, take a tenth of what its programs do in a guest.
-_NO_SIGNALS = "systemctl set-environment GODEBUG=asyncpreemptoff=1"
 # What systemd loads in case, each of which takes a guest a second or more.
 _NO_MODULES = tuple(
     f"systemd.mask=modprobe@{name}.service"
@@ -177,7 +175,6 @@ def _control_plane(home: Path) -> Iterator[Cluster]:
 def _set_up(guest: Guest, made: Cluster) -> None:
     """Give a node its disk, and what it needs to know of the control plane."""
     guest.run(node_disk.MOUNT)
-    guest.run(_NO_SIGNALS)
     node = made.kubeconfig("node", f"https://127.0.0.1:{_API_PORT}")
     guest.put([node, made.ca_file, SCRIPTS / "dns.py"], "/lab")
     # Signed by the cluster, as `serverTLSBootstrap` has it, instead of by itself.

@@ -111,7 +111,7 @@ def _of_docker(guest: Guest, asked: Mapping[str, Any]) -> Mapping[str, Any]:
 _WITH_DEFAULTS = r"""
 set -e
 sed -i /singleProcessOOMKill/d /etc/kubernetes/kubelet.yaml
-sed -i 's/"--v=2"/"--v=0" "--housekeeping-interval=60s"/' /run/systemd/transient/kubelet.service
+sed -i 's/"--v=0"/"--v=0" "--housekeeping-interval=60s"/' /run/systemd/transient/kubelet.service
 systemctl daemon-reload
 systemctl restart kubelet
 """

@@ -5,8 +5,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.lab import container_image
+from tests.lab.machine import Guest
 
 # Of the kubelet, as a node of static pods reaches it.
 KUBELET = "http://127.0.0.1:10255"
@@ -108,6 +110,12 @@ PODS = (
     Pod("besteffort", "BestEffort", [PodContainer("main", SERVE)]),
     Pod("onhost", "BestEffort", [PodContainer("main", SLEEP)], spec={"hostNetwork": True}),
 )
+
+
+def told_of(guest: Guest) -> list[dict[str, Any]]:
+    """The pods as a node's kubelet tells of them: crictl would take seconds to start there."""
+    items: list[dict[str, Any]] = guest.json(f"curl -sS {KUBELET}/pods")["items"]
+    return items
 
 
 def write(directory: Path) -> Path:

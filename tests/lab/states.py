@@ -90,15 +90,15 @@ def _start_kubelet(guest: Guest) -> None:
     # again: on a machine that does much else it may have none, until it is started anew.
     known = f"curl -sS {pods.KUBELET}/metrics/cadvisor | grep -c "
     named = f"""$({known} '^container_start_time_seconds{{container="[a-z]')"""
-    networks = (
-        f"""$({known} '^container_network_receive_bytes_total.*interface="eth0".*pod="[a-z]')"""
-    )
-    own = sum(not pod.spec.get("hostNetwork") for pod in pods.PODS)
+    # Of the pod on the host's network it may show the host's.
+    own = [pod.name for pod in pods.PODS if not pod.spec.get("hostNetwork")]
+    row = f"""^container_network_receive_bytes_total.*interface="eth0".*pod="({"|".join(own)})-"""
+    networks = f"""$({known} -E '{row}')"""
     guest.run(
         f"while [ $SECONDS -lt {_PATIENCE_SECONDS} ]; do "
         f"[ $(crictl ps -q | wc -l) = {count} ] && break; sleep 3; done\n"
         f"for tries in 1 2 3; do for _ in $(seq 12); do sleep 5; "
-        f"[ {named} = {count} ] && [ {networks} = {own} ] && exit; done; "
+        f"[ {named} = {count} ] && [ {networks} = {len(own)} ] && exit; done; "
         "systemctl restart kubelet; done\n"
         f"crictl ps -a; crictl pods; curl -sS {pods.KUBELET}/metrics/cadvisor; exit 1",
         timeout=_PATIENCE_SECONDS + 300,

@@ -15,7 +15,7 @@ from tests.lab import engine, patients
 from tests.lab.conftest import Guests
 from tests.lab.machine import Guest
 from tests.lab.patients import HEALTHY
-from tests.lab.pods import KUBELET, MIB
+from tests.lab.pods import KUBELET, MIB, told_of
 from tests.tools import sick
 
 _KUBELET = f"--identity.kubelet {KUBELET}"
@@ -265,7 +265,7 @@ def node(guests: Guests) -> Guest:
 def _cgroup(node: Guest, container: str) -> str:
     (identity,) = (
         status["containerID"].removeprefix("containerd://")
-        for item in node.json(f"curl -sS {KUBELET}/pods")["items"]
+        for item in told_of(node)
         for status in item["status"]["containerStatuses"]
         if (item["metadata"]["name"], status["name"]) == ("mixed-lab", container)
     )

@@ -15,7 +15,7 @@ from tests.integration.seen import CONTAINER, Sample, samples
 from tests.lab import exporter, privileges
 from tests.lab.conftest import Guests
 from tests.lab.machine import Guest
-from tests.lab.pods import KUBELET, PODS, Pod, PodContainer
+from tests.lab.pods import KUBELET, PODS, Pod, PodContainer, told_of
 from tests.lab.record import record, shown_here, shown_there
 
 pytestmark = pytest.mark.guest("kubelet")
@@ -62,10 +62,10 @@ def still(node: Guest) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def running(node: Guest) -> list[Running]:
-    """Its containers, from the kubelet: to ask the runtime takes a start of crictl, of seconds."""
+    """Its containers."""
     pods = {f"{pod.name}-{_NODE}": pod for pod in PODS}
     found = []
-    for item in node.json(f"curl -sS {KUBELET}/pods")["items"]:
+    for item in told_of(node):
         pod = pods[item["metadata"]["name"]]
         containers = {each.name: each for each in pod.containers}
         for status in item["status"]["containerStatuses"]:
@@ -187,7 +187,7 @@ def pages(node: Guest) -> Pages:
     """Scrape both while no pod's counter moves: the kubelet looks only each 10 to 15 s."""
     (address,) = (
         item["status"]["podIP"]
-        for item in node.json(f"curl -sS {KUBELET}/pods")["items"]
+        for item in told_of(node)
         if item["metadata"]["name"] == f"besteffort-{_NODE}"
     )
     node.run(f"curl -sS -m 20 'http://{address}:8080/?[1-20]'")
