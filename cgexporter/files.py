@@ -209,18 +209,14 @@ class Directory:
         files = self.files if self._watch is None else self._counters
         return [file for file in files if not isinstance(file.content, Missing)]
 
-    def unheld(self, steady: Iterable[File]) -> Sequence[tuple[str, File]]:
-        """Those of some files that are not held, with their paths from the top."""
-        return [(f"{self._below}/{file.name}", file) for file in steady if file.fd < 0]
-
-    def read_unheld(self, files: Sequence[tuple[str, File]], changed: list[File]) -> bool:
+    def read_unheld(self, files: Sequence[File], changed: list[File]) -> bool:
         """Read files by their paths: to open the directory costs as much as one of them.
 
         A path that led to another cgroup once never leads back, so the inode of the last file
         tells that all were this cgroup's.
 
         Args:
-            files: as `unheld` gave them; all were read before.
+            files: of this directory, which were read before.
             changed: gets those whose content is new.
 
         Returns:
@@ -229,20 +225,19 @@ class Directory:
         Raises:
             OSError: one cannot be read like this.
         """
-        _, last = files[-1]
-        top = self._top.fd
-        system = host.os
-        for path, file in files:
-            fd = system.open(path, READ_FLAGS, dir_fd=top)
+        last = files[-1]
+        top, below = self._top.fd, self._below
+        for file in files:
+            fd = host.os.open(f"{below}/{file.name}", READ_FLAGS, dir_fd=top)
             try:
                 data = file.read(fd)
                 if data != file.content:
                     file.content = data
                     changed.append(file)
-                if file is last and system.fstat(fd).st_ino != file.inode:
+                if file is last and host.os.fstat(fd).st_ino != file.inode:
                     return False
             finally:
-                system.close(fd)
+                host.os.close(fd)
         return True
 
     def refresh(self, descriptors: Descriptors, *, probe: bool = True, held: bool = True) -> bool:
@@ -361,7 +356,7 @@ class Directories:
         self._fds: list[int] = []
         self._sizes: list[int] = []
         self._contents: list[Content] = []
-        self._unheld: Sequence[tuple[Directory, Sequence[tuple[str, File]]]] = ()
+        self._unheld: Sequence[tuple[Directory, Sequence[File]]] = ()
         self._watches: Sequence[Watch] = ()
         self._waits = False
         self._reads = 0
@@ -484,7 +479,7 @@ class Directories:
         if fds != self._fds or sizes != self._sizes:
             self._fds, self._sizes, self._requests = fds, sizes, None
         self._contents = [file.content for file in self._held]
-        unheld = [(directory, directory.unheld(files)) for directory, files in steady]
+        unheld = [(directory, [f for f in files if f.fd < 0]) for directory, files in steady]
         self._unheld = [(directory, files) for directory, files in unheld if files]
         self._watches = [d.watch for d in self._directories if d.watch is not None]
         self._waits = any(directory.waits for directory in self._directories)
