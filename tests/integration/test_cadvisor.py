@@ -14,7 +14,7 @@ import pytest
 from tests.integration.networks import in_network, inside
 from tests.integration.processes import Server
 from tests.integration.prometheus import Prometheus, Series
-from tests.integration.runc import Runc, block_device
+from tests.integration.runc import Runc, Setting, block_device
 from tests.integration.support import eventually, program
 
 UID = "0a1b2c3d-1111-2222-3333-444455556666"
@@ -164,14 +164,19 @@ def lab(runc: Runc, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     data = directory / "data"
     data.mkdir()
     (data / "file").write_bytes(bytes(1 << 20))
+    limits: dict[str, Setting] = {
+        "cpu": {"quota": int(QUOTA_CORES * 100_000), "period": 100_000},
+        "memory": {"limit": LIMIT_BYTES},
+    }
+    if disk := block_device(data):
+        # On v1 nothing is counted of a disk until there is a limit: block/blk-throttle.h.
+        far = {"major": disk[0], "minor": disk[1], "rate": 1 << 40}
+        limits["blockIO"] = {"throttleReadBpsDevice": [far]}
     app = runc.run(
         "app",
         "(while :; do dd if=/data/file of=/dev/null bs=64k iflag=direct 2>/dev/null; sleep 0.1;"
         " done) & while :; do :; done",
-        resources={
-            "cpu": {"quota": int(QUOTA_CORES * 100_000), "period": 100_000},
-            "memory": {"limit": LIMIT_BYTES},
-        },
+        resources=limits,
         cgroups_path=f"/{POD}/{APP}",
         binds={"/data": data},
     )
@@ -184,7 +189,7 @@ def lab(runc: Runc, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         server.wait_until_listening()
         prometheus = MixinPrometheus(program("prometheus", "prometheus"), directory, server.port)
         prometheus.wait_until_ready()
-        yield Lab(prometheus, server, block_device(data) is not None)
+        yield Lab(prometheus, server, disk is not None)
         server.assert_stops()
     finally:
         if prometheus is not None:
