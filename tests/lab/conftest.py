@@ -44,7 +44,8 @@ def _place(item: pytest.Item) -> tuple[int, int, int]:
     """Where among the others it runs: what others must not see changed before what changes it."""
     guests = ("", "cluster", *STATES)
     module = item.path.stem.removeprefix("test_")
-    return _ORDER.index(module), guests.index(_wanted(item)), _late(item)
+    place = _ORDER.index(module) if module in _ORDER else len(_ORDER)
+    return place, guests.index(_wanted(item)), _late(item)
 
 
 @pytest.hookimpl(wrapper=True)
