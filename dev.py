@@ -123,7 +123,8 @@ def tools() -> None:
 
 def test(arguments: list[str]) -> None:
     """Check everything; in CI nothing may be skipped that could run."""
-    if os.environ.get("CI") == "true":
+    in_ci = os.environ.get("CI") == "true"
+    if in_ci:
         tools()
     elif packages := missing_tools():
         print(f"some tests will be skipped; for {', '.join(packages)}: sudo python3 dev.py tools")
@@ -131,7 +132,7 @@ def test(arguments: list[str]) -> None:
     run(BIN / "ruff", "check", ".")
     run(BIN / "ruff", "format", "--check", ".")
     run(BIN / "mypy")
-    if arguments or os.environ.get("CI") != "true":
+    if arguments or not in_ci:
         run(BIN / "pytest", *arguments)
         return
     run(BIN / "pytest", "--ignore=tests/lab")

@@ -226,13 +226,13 @@ def pages(node: Guest) -> Pages:
 
 def _of_pods(lines: list[Sample]) -> dict[Key, float]:
     """What stands still with frozen pods, unless the kernel moves their page cache for others."""
-    return {
-        (name, labels): value
-        for (name, labels), value in _table(lines).items()
-        if name not in DIFFERENT
-        and not name.startswith("container_network_")
-        and dict(labels).get("id", "").startswith("/kubepods")
-    }
+    return {key: value for key, value in _table(lines).items() if _is_frozen(*key)}
+
+
+def _is_frozen(name: str, labels: frozenset[tuple[str, str]]) -> bool:
+    """Whether a row stands still with its pod; networks' neighbours send to frozen pods too."""
+    is_pods = dict(labels).get("id", "").startswith("/kubepods")
+    return is_pods and name not in DIFFERENT and not name.startswith("container_network_")
 
 
 def _collected_after(node: Guest, second: int) -> str:
@@ -283,7 +283,7 @@ def test_the_kubelets_cadvisor(pages: Pages) -> None:
             missing.append((name, sorted(labels), value))
         elif name in DIFFERENT:
             continue
-        elif path.startswith("/kubepods") and not name.startswith("container_network_"):
+        elif _is_frozen(name, labels):
             if mine == value:
                 equal += 1
             else:
