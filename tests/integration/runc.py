@@ -50,18 +50,21 @@ class Runc:
         self._names: list[str] = []
         self._parents: list[Path] = []
 
-    def call(self, *arguments: str, inside: Sequence[Path] = ()) -> bool:
-        """Run runc; its complaints go to the log file that `run` quotes.
+    def call(
+        self, *arguments: str, inside: Sequence[Path] = (), log_file: Path | None = None
+    ) -> bool:
+        """Run runc.
 
         Args:
             arguments: what follows runc's global flags.
             inside: directories of cgroups that runc joins first.
+            log_file: for its complaints and, when it starts a container, for that one's output.
         """
         join = 'while [ "$1" != -- ]; do echo 0 > "$1/cgroup.procs"; shift; done; shift; exec "$@"'
         command = ["sh", "-c", join, "sh", *map(str, inside), "--"]
         command += [self._runc, "--root", str(self._directory / "state"), *arguments]
         # A file and no pipe: the container inherits it and keeps it open.
-        with (self._directory / "runc.log").open("a") as log:
+        with (log_file or self._directory / "runc.log").open("a") as log:
             done = subprocess.run(
                 command,
                 check=False,
@@ -106,9 +109,12 @@ class Runc:
         self._names.append(name)
         pid_file = bundle / "pid"
         flags = ("-d", "--bundle", str(bundle), "--pid-file", str(pid_file))
-        if not self.call("run", *flags, name, inside=joined):
-            log = (self._directory / "runc.log").read_text()
-            raise RuntimeError(f"runc run {name} failed:\n{log}")
+        # No other container writes to it. The kernel charges a page of a file to who made it, and
+        # looks for somebody to kill there when another one's write needs more for that page while
+        # the limit is hit: the next after who was just killed is the first process.
+        log_file = bundle / "log"
+        if not self.call("run", *flags, name, inside=joined, log_file=log_file):
+            raise RuntimeError(f"runc run {name} failed:\n{log_file.read_text()}")
         return Container(self, name, int(pid_file.read_text()))
 
     def close(self) -> None:
