@@ -13,8 +13,9 @@ import os
 import struct
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from itertools import accumulate
-from typing import TYPE_CHECKING
+from itertools import accumulate, compress, count
+from operator import ne
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -29,29 +30,45 @@ _POINTER_BYTES = 8
 _AT_ONCE = 512
 
 
+News = Sequence[tuple[int, bytes]]
 _Outcome = tuple["array[int]", bytes]
+
+
+def other_than(known: Sequence[object], contents: Sequence[bytes]) -> News:
+    """What differs from what is known, with its place in both."""
+    return [(n, contents[n]) for n in compress(count(), map(ne, known, contents))]
 
 
 class Requests:
     """Reads of some files from their start, and the buffer that they fill.
 
+    Args:
+        descriptors: of the files.
+        sizes: how much to read of each at most.
+        known: what is known of each.
+
     Attributes:
+        known: the same list; whoever takes news puts them there.
         pointers: to an iocb for each file, as io_submit takes them.
     """
 
     __slots__ = (
         "_buffer",
+        "_cut",
         "_iocbs",
         "_is_done",
-        "_new",
+        "_news",
+        "_outcome",
         "_reading",
         "_sizes",
         "_taken",
+        "known",
         "pointers",
     )
 
-    def __init__(self, descriptors: Sequence[int], sizes: Sequence[int]) -> None:
+    def __init__(self, descriptors: Sequence[int], sizes: Sequence[int], known: list[Any]) -> None:
         self._sizes = array("l", sizes)
+        self.known = known
         self._buffer = array("b", bytes(sum(sizes)))
         buffer = self._buffer.buffer_info()[0]
         iocbs = b"".join(
@@ -63,10 +80,14 @@ class Requests:
         self.pointers = array("q", range(first, first + len(iocbs), _IOCB.size))
         self._is_done = False
         self._reading: Reading | None = None
-        # By file how many bytes were read, or -errno, and the whole buffer; both where they are
-        # other than before, and what they were when they were taken.
-        self._new: _Outcome | None = None
+        # Cuts the buffer into what there is room for of each file. One object, as a slice for each
+        # would not be: it is used where most of a CPU's cache is the kernel's.
+        self._cut = struct.Struct("".join(f"{size}s" for size in sizes)).unpack
+        # By file how many bytes were read, or -errno, and the whole buffer; as it is now, and as it
+        # was when news of it were taken.
+        self._outcome: _Outcome | None = None
         self._taken: _Outcome | None = None
+        self._news: News | OSError = ()
 
     def begin(self, reading: "Reading") -> None:
         """From now on there are no results until `end`."""
@@ -76,14 +97,26 @@ class Requests:
     def end(self, results: "array[int]") -> None:
         """The kernel has read what was requested.
 
-        It is compared by the thread that let the kernel write it, which has it in its CPU's cache.
+        It is compared by the thread that let the kernel write it, which has it in its CPU's cache;
+        and with what the buffer held before, which lies in one piece as the files' contents do not.
         """
         outcome = results, self._buffer.tobytes()
-        self._new = outcome if outcome != self._taken else None
+        self._outcome = outcome
+        self._news = () if outcome == self._taken else self._compared(*outcome)
         self._is_done = True
 
-    def contents(self) -> list[bytes] | None:
-        """What was read; None where it is what it was, byte for byte, the last time.
+    def _compared(self, lengths: "array[int]", data: bytes) -> News | OSError:
+        now = self._cut(data)
+        if self._taken is not None and lengths == self._taken[0]:
+            changed = map(ne, now, self._cut(self._taken[1]))
+            return [(n, now[n][: lengths[n]]) for n in compress(count(), changed)]
+        if (worst := min(lengths)) < 0:
+            return OSError(-worst, os.strerror(-worst))
+        contents = [each[:length] for each, length in zip(now, lengths, strict=True)]
+        return other_than(self.known, contents)
+
+    def news(self) -> News:
+        """What was read and was not known, with the file's place.
 
         What is as long as was asked for is not all of its file.
 
@@ -94,16 +127,11 @@ class Requests:
             assert self._reading is not None, "not begun"
             self._reading.go_on()
         self._reading = None
-        if self._new is None:
-            return None
-        results, data = self._new
-        if (worst := min(results)) < 0:
-            raise OSError(-worst, os.strerror(-worst))
-        self._taken = self._new
-        return [
-            data[start : start + length]
-            for start, length in zip(_starts(self._sizes), results, strict=False)
-        ]
+        if isinstance(self._news, OSError):
+            raise self._news
+        self._taken = self._outcome
+        news, self._news = self._news, ()
+        return news
 
 
 def _starts(sizes: Sequence[int]) -> Iterator[int]:
@@ -276,16 +304,16 @@ class Reader:
             raise
 
     def _try(self, fd: int) -> None:
-        requests = Requests([fd], [_AT_ONCE])
+        requests = Requests([fd], [_AT_ONCE], [None])
         with self.reading([requests]):
-            requests.contents()
+            requests.news()
 
     @contextlib.contextmanager
     def reading(self, requests: Iterable[Requests]) -> Generator[None, None, None]:
-        """Read for the time of a `with` block, in which `Requests.contents` may be called.
+        """Read for the time of a `with` block, in which `Requests.news` may be called.
 
         Args:
-            requests: in the order in which contents are wanted, each once.
+            requests: in the order in which news are wanted, each once.
         """
         reading = Reading(self._contexts[0])
         if self._helper is not None:

@@ -6,11 +6,10 @@ Sources: fs/kernfs/file.c and fs/seq_file.c for how a read ends.
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import compress, count, repeat
-from operator import ne
+from itertools import repeat
 
 from cgexporter import host, kernel
-from cgexporter.aio import Requests
+from cgexporter.aio import News, Requests, other_than
 from cgexporter.descriptors import Descriptors
 from cgexporter.inotify import Notices, Watch
 from cgexporter.kernel import READ_FLAGS, Content, Missing, read_to_end, reason, there_is
@@ -382,7 +381,7 @@ class Directories:
         if not self._held or self._waits or (told and self._is_told()):
             return None
         if self._requests is None:
-            self._requests = Requests(self._fds, self._sizes)
+            self._requests = Requests(self._fds, self._sizes, self._contents)
         self._ahead = self._requests
         return self._ahead
 
@@ -418,9 +417,8 @@ class Directories:
             return self._refresh_each(descriptors, probe)
         changed: list[File] = []
         try:
-            contents = self._read() if ahead is None else ahead.contents()
-            if contents is not None and contents != self._contents:
-                self._compare(contents, changed)
+            news = self._read() if ahead is None else ahead.news()
+            self._take(news, changed)
             if probe:
                 others = self._refresh_each(descriptors, probe, held=False)
                 return None if others is None else changed + others
@@ -447,13 +445,15 @@ class Directories:
         everything = (file for directory in self._directories for file in directory.files)
         self._found += everything if found is None else found
 
-    def _read(self) -> list[bytes]:
-        return list(map(host.os.pread, self._fds, self._sizes, _FROM_START))
+    def _read(self) -> News:
+        return other_than(
+            self._contents, list(map(host.os.pread, self._fds, self._sizes, _FROM_START))
+        )
 
-    def _compare(self, contents: list[bytes], changed: list[File]) -> None:
-        for place in compress(count(), map(ne, contents, self._contents)):
+    def _take(self, news: News, changed: list[File]) -> None:
+        for place, data in news:
             file = self._held[place]
-            self._contents[place] = file.content = file.whole(file.fd, contents[place])
+            self._contents[place] = file.content = file.whole(file.fd, data)
             if file.size != self._sizes[place]:
                 self._sizes[place] = file.size
                 self._requests = None
@@ -478,7 +478,7 @@ class Directories:
         fds, sizes = [file.fd for file in self._held], [file.size for file in self._held]
         if fds != self._fds or sizes != self._sizes:
             self._fds, self._sizes, self._requests = fds, sizes, None
-        self._contents = [file.content for file in self._held]
+        self._contents[:] = [file.content for file in self._held]
         unheld = [(directory, [f for f in files if f.fd < 0]) for directory, files in steady]
         self._unheld = [(directory, files) for directory, files in unheld if files]
         self._watches = [d.watch for d in self._directories if d.watch is not None]

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import tempfile
 import threading
 from array import array
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgexporter import aio
-from cgexporter.aio import Reader, Requests, by_request
+from cgexporter.aio import News, Reader, Requests, by_request
 from cgexporter.kernel import opened
 
 
@@ -43,68 +44,115 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 def grouped(files: list[int], size: int = 64) -> list[Requests]:
     """Requests for ten files each."""
     groups = [files[at : at + 10] for at in range(0, len(files), 10)]
-    return [Requests(group, [size] * len(group)) for group in groups]
+    return [Requests(group, [size] * len(group), [None] * len(group)) for group in groups]
 
 
-def joined(read: list[list[bytes] | None]) -> list[bytes]:
+def joined(read: list[News]) -> list[bytes]:
     """What is new of each, one after the other."""
-    return [data for each in read for data in each or ()]
+    return [data for each in read for _, data in each]
 
 
-def contents(reader: Reader, requests: list[Requests]) -> list[list[bytes] | None]:
-    """What is read."""
+def news(reader: Reader, requests: list[Requests]) -> list[News]:
+    """What is read and was not known; now it is."""
     with reader.reading(requests):
-        return [each.contents() for each in requests]
+        found = [each.news() for each in requests]
+    for each, its in zip(requests, found, strict=True):
+        for place, data in its:
+            each.known[place] = data
+    return found
+
+
+def all_of(files: list[int]) -> News:
+    """News of all of one's files."""
+    return [(place, os.pread(fd, 64, 0)) for place, fd in enumerate(files)]
 
 
 def test_as_one_by_one(files: list[int], reader: Reader) -> None:
     """All bytes of all files, in whatever order they are wanted."""
     expected = [os.pread(fd, 64, 0) for fd in files]
-    assert joined(contents(reader, grouped(files))) == expected
+    assert joined(news(reader, grouped(files))) == expected
     shuffled = grouped(files)
     with reader.reading(shuffled):
         order = list(enumerate(shuffled))
         random.Random(1).shuffle(order)
-        found = {number: each.contents() for number, each in order}
-    assert [data for number in range(110) for data in found[number] or ()] == expected
+        found = {number: each.news() for number, each in order}
+    assert joined([found[number] for number in range(110)]) == expected
 
 
 def test_only_what_changed(files: list[int], reader: Reader, tmp_path: Path) -> None:
-    """Who has no byte that is new has no contents; a shorter file is new, too."""
+    """What has no byte that is new is no news; a shorter file is, too."""
     requests = grouped(files)
-    assert None not in contents(reader, requests)
-    assert set(contents(reader, requests)) == {None}
-    (tmp_path / "13").write_text("other\n")
+    assert all(news(reader, requests))
+    assert not any(news(reader, requests))
+    (tmp_path / "13").write_text("31\n" * 6)  # as long as before
     (tmp_path / "26").write_text("26\n")  # 5 of them before
-    again = contents(reader, requests)
-    assert [number for number, each in enumerate(again) if each is not None] == [1, 2]
-    assert (again[1] or [])[3] == b"other\n"
-    assert (again[2] or [])[6] == b"26\n"
-    assert set(contents(reader, requests)) == {None}
+    expected = {1: [(3, b"31\n" * 6)], 2: [(6, b"26\n")]}
+    assert {n: its for n, its in enumerate(news(reader, requests)) if its} == expected
+    assert not any(news(reader, requests))
+
+
+def test_what_is_known_is_no_news(files: list[int], reader: Reader) -> None:
+    """What was read in another way before."""
+    known = [b"1\n", b"known", b"3\n" * 3]
+    (found,) = news(reader, [Requests(files[1:4], [64] * 3, known)])
+    assert found == [(1, b"2\n2\n")]
 
 
 def test_not_taken_is_not_forgotten(files: list[int], reader: Reader, tmp_path: Path) -> None:
-    """What nobody took of one reading is new in the next."""
+    """What nobody took of one reading is new in the next, unless it is again what it was."""
     requests = grouped(files)
-    contents(reader, requests)
-    (tmp_path / "13").write_text("other\n")
+    news(reader, requests)
+    before = (tmp_path / "13").read_text()
+    (tmp_path / "13").write_text("31\n" * 6)
+    for _ in range(2):
+        with reader.reading(requests):
+            pass
+    again = news(reader, requests)
+    assert {n: its for n, its in enumerate(again) if its} == {1: [(3, b"31\n" * 6)]}
     with reader.reading(requests):
         pass
-    again = contents(reader, requests)
-    assert [number for number, each in enumerate(again) if each is not None] == [1]
+    (tmp_path / "13").write_text(before)
+    with reader.reading(requests):
+        pass
+    assert joined(news(reader, requests)) == [before.encode()]
+    assert not any(news(reader, requests))
+
+
+@given(st.lists(st.lists(st.binary(max_size=9), min_size=3, max_size=3), max_size=8))
+def test_news_are_what_differs(readings: list[list[bytes]]) -> None:
+    """Whatever each file was before, and however short it becomes."""
+    with tempfile.TemporaryDirectory() as directory:
+        paths = [Path(directory, str(number)) for number in range(3)]
+        for path in paths:
+            path.touch()
+        fds = [os.open(path, os.O_RDONLY) for path in paths]
+        reader = Reader(fds[0])
+        known: list[bytes] = [b"", b"x", b""]
+        requests = Requests(fds, [9] * 3, known)
+        for contents in readings:
+            for path, content in zip(paths, contents, strict=True):
+                path.write_bytes(content)
+            before = known.copy()
+            (found,) = news(reader, [requests])
+            differs = [n for n, each in enumerate(contents) if each != before[n]]
+            assert [place for place, data in found if data != before[place]] == differs
+            assert known == contents
+        reader.close()
+        for fd in fds:
+            os.close(fd)
 
 
 def test_longer_than_asked_for(files: list[int], reader: Reader) -> None:
     """As much as was asked for, by which its reader knows that there may be more."""
-    (found,) = contents(reader, [Requests(files[1002:1003], [4])])
-    assert found == [b"1002"]
+    (found,) = news(reader, [Requests(files[1002:1003], [4], [None])])
+    assert found == [(0, b"1002")]
 
 
 def test_more_than_at_once(files: list[int], reader: Reader) -> None:
     """A cgroup with more files than are read by one call has all of them."""
     many = files[:1000]
-    (found,) = contents(reader, [Requests(many, [64] * len(many))])
-    assert found == [os.pread(fd, 64, 0) for fd in many]
+    (found,) = news(reader, [Requests(many, [64] * len(many), [None] * len(many))])
+    assert found == all_of(many)
 
 
 def test_one_cpu(files: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +161,7 @@ def test_one_cpu(files: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPat
     threads = threading.active_count()
     with opened(f"{tmp_path}/13") as fd:
         reader = Reader(fd)
-    assert joined(contents(reader, grouped(files))) == [os.pread(fd, 64, 0) for fd in files]
+    assert joined(news(reader, grouped(files))) == [os.pread(fd, 64, 0) for fd in files]
     assert threading.active_count() == threads
     reader.close()
 
@@ -122,16 +170,17 @@ def test_errors(files: list[int], reader: Reader, tmp_path: Path) -> None:
     """One that cannot be read costs its neighbours in other requests nothing."""
     directory = os.open(tmp_path, os.O_RDONLY)
     try:
-        good, bad = Requests(files[:3], [64] * 3), Requests([files[3], 1_000_000], [64] * 2)
-        worse, last = Requests([directory], [64]), Requests(files[4:6], [64] * 2)
+        (good,), (last,) = grouped(files[:3]), grouped(files[4:6])
+        bad = Requests([files[3], 1_000_000], [64] * 2, [None] * 2)
+        worse = Requests([directory], [64], [None])
         with reader.reading([good, bad, worse, last]):
-            assert good.contents() == [os.pread(fd, 64, 0) for fd in files[:3]]
+            assert good.news() == all_of(files[:3])
             with pytest.raises(OSError, match="Bad file descriptor") as exc:
-                bad.contents()
+                bad.news()
             assert exc.value.errno == errno.EBADF
             with pytest.raises(OSError, match=r"directory|Invalid argument"):
-                worse.contents()
-            assert last.contents() == [os.pread(fd, 64, 0) for fd in files[4:6]]
+                worse.news()
+            assert last.news() == all_of(files[4:6])
     finally:
         os.close(directory)
 
@@ -149,7 +198,7 @@ def test_kernel_that_does_not_tell(
     with reader.reading(requests):
         for each in requests:
             with pytest.raises(OSError, match="Bad address"):
-                each.contents()
+                each.news()
 
 
 def test_nothing_under_way_afterwards(files: list[int], reader: Reader) -> None:
@@ -158,7 +207,7 @@ def test_nothing_under_way_afterwards(files: list[int], reader: Reader) -> None:
     with pytest.raises(ValueError, match="broken off"), reader.reading(requests):
         raise ValueError("broken off")
     assert reader._helper is None or reader._helper.submit(int).result() == 0
-    assert joined(contents(reader, requests)) == [os.pread(fd, 64, 0) for fd in files]
+    assert joined(news(reader, requests)) == [os.pread(fd, 64, 0) for fd in files]
 
 
 @given(st.lists(st.integers(-200, 4096), max_size=50), st.randoms())
