@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from cgexporter.parse.formats import ParseError, decimal, lines_of, text_of
-from cgexporter.parse.proc import name_of, parse_start_time, unescape
+from cgexporter.parse.proc import name_of, unescape
 
 # A bind mount of a namespace: mountinfo's root is "net:[4026532281]", its type nsfs.
 _NSFS = re.compile(rb"\S+ \S+ \S+ ([a-z]+):\[(\d+)\] (\S+) .* - nsfs ", re.ASCII)
@@ -51,15 +51,11 @@ def parse_birth(data: bytes) -> Birth:
         ParseError: it has no 22nd field.
     """
     opening, closing = data.find(b"("), data.rfind(b")")
-    words = data[closing + 1 :].split()
+    words = data[closing + 1 :].split(maxsplit=20)  # in this order: proc_pid_stat(5)
     if opening < 0 or closing < opening or len(words) < 20:
         raise ParseError(f"expected PID (COMM) STATE …, found {data[:80]!r}")
-    flags = decimal(name_of(words[6]))
-    return Birth(
-        name_of(data[opening + 1 : closing]),
-        parse_start_time(data),
-        bool(flags & _PF_KTHREAD),
-    )
+    flags, started = decimal(name_of(words[6])), decimal(name_of(words[19]))
+    return Birth(name_of(data[opening + 1 : closing]), started, bool(flags & _PF_KTHREAD))
 
 
 def parse_cgroup_lines(data: bytes) -> list[CgroupLine]:
