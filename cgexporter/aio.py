@@ -12,7 +12,7 @@ import errno
 import os
 import struct
 from array import array
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import accumulate, compress, count
 from operator import ne
 from typing import TYPE_CHECKING, Any
@@ -60,20 +60,18 @@ class Requests:
         "_news",
         "_outcome",
         "_reading",
-        "_sizes",
         "_taken",
         "known",
         "pointers",
     )
 
     def __init__(self, descriptors: Sequence[int], sizes: Sequence[int], known: list[Any]) -> None:
-        self._sizes = array("l", sizes)
         self.known = known
         self._buffer = array("b", bytes(sum(sizes)))
-        buffer = self._buffer.buffer_info()[0]
+        places = accumulate(sizes, initial=self._buffer.buffer_info()[0])
         iocbs = b"".join(
-            _IOCB.pack(0, 0, 0, 0, 0, fd, buffer + start, size, 0, 0, 0, 0)
-            for fd, size, start in zip(descriptors, sizes, _starts(sizes), strict=False)
+            _IOCB.pack(0, 0, 0, 0, 0, fd, place, size, 0, 0, 0, 0)
+            for fd, size, place in zip(descriptors, sizes, places, strict=False)
         )
         self._iocbs = array("b", iocbs)
         first = self._iocbs.buffer_info()[0]
@@ -132,11 +130,6 @@ class Requests:
         self._taken = self._outcome
         news, self._news = self._news, ()
         return news
-
-
-def _starts(sizes: Sequence[int]) -> Iterator[int]:
-    """Where each of so many bytes begins in a buffer of all; and where the last ends."""
-    return accumulate(sizes, initial=0)
 
 
 def by_request(events: "array[int]", pointers: "array[int]") -> "array[int]":
