@@ -6,6 +6,7 @@ from cgexporter.correlate.facts import Port
 from cgexporter.correlate.view import View
 from cgexporter.families import Samples, families
 from cgexporter.metrics import NAMESPACES
+from cgexporter.model.namespaces import HostCount
 from cgexporter.publish import Format, Pairs, container_pairs, pod_pairs
 
 
@@ -13,18 +14,42 @@ class Facts:
     """Renders the table `metrics.NAMESPACES`; keeps the text while nothing changed."""
 
     def __init__(self) -> None:
-        self._of: object = None
-        self._text = ""
+        self._shared_of: tuple[object, ...] = (None,)
+        self._shared = ""
+        self._counted_of: tuple[object, ...] = ()
+        self._counted = ""
 
     def render(self, view: View, form: Format) -> str:
         """The families, without ``# EOF``."""
+        inventory = view.namespaces
         ends = [(n.owner, n.ends) for n in view.networks.values() if n.ends]
         names = [container_pairs(c) for c in view.containers] if ends else []
-        of = (view.namespaces, ends, names, form, list(_ports(view)))
-        if self._of is None or of[0] is not self._of[0] or of[1:] != self._of[1:]:  # type: ignore[index]
-            self._of = of
-            self._text = "".join(families(NAMESPACES, _values(view), form))
-        return self._text
+        # By identity: the same list as before where nothing changed, and long to compare.
+        before, rest = self._shared_of, (ends, names, form, list(_ports(view)))
+        if before[0] is not inventory.containers or before[1:] != rest:
+            self._shared_of = (inventory.containers, *rest)
+            self._shared = "".join(families(_SHARED, _values(view), form))
+        if self._counted_of != (counted := (inventory.counts, form)):
+            self._counted_of = counted
+            self._counted = "".join(families(_COUNTED, _counts(inventory.counts), form))
+        return self._shared + self._counted
+
+
+def _counts(counts: Mapping[str, HostCount]) -> Mapping[str, Samples]:
+    """By kind how many namespaces the host has."""
+    by_kind = [((("kind", kind),), count) for kind, count in counts.items()]
+    return {
+        "node_namespaces": [(pairs, count.total) for pairs, count in by_kind],
+        "node_namespaces_without_container": [
+            (pairs, count.without_container) for pairs, count in by_kind
+        ],
+        "node_namespaces_mounted": [(pairs, count.mounted) for pairs, count in by_kind],
+    }
+
+
+# What a process of anybody's may change is at the table's end, and rendered by itself.
+_COUNTED = [row for row in NAMESPACES if row.name in _counts({})]
+_SHARED = [row for row in NAMESPACES if row not in _COUNTED]
 
 
 def _values(view: View) -> Mapping[str, Samples]:
@@ -35,7 +60,6 @@ def _values(view: View) -> Mapping[str, Samples]:
         for container in view.containers
         if container.cgroup.path in by_path
     ]
-    counts = inventory.counts.items()
     return {
         "container_namespace_shared": [
             ((*pairs, ("kind", kind), ("with", other)), 1)
@@ -52,11 +76,6 @@ def _values(view: View) -> Mapping[str, Samples]:
             (pairs, 1) for level, pairs in _ports(view) if level == "container"
         ],
         "pod_published_port": [(pairs, 1) for level, pairs in _ports(view) if level == "pod"],
-        "node_namespaces": [((("kind", kind),), count.total) for kind, count in counts],
-        "node_namespaces_without_container": [
-            ((("kind", kind),), count.without_container) for kind, count in counts
-        ],
-        "node_namespaces_mounted": [((("kind", kind),), count.mounted) for kind, count in counts],
     }
 
 

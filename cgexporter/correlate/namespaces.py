@@ -7,7 +7,7 @@ whether it is surely not in the host's user namespace; the rest is not known, an
 
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cgexporter.correlate.processes import KINDS, Process
 from cgexporter.correlate.sweep import Group, Seen, Sweep
@@ -32,28 +32,55 @@ class _Unit:
     sandbox: bool
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """Who is in which namespace: what an inventory has of a view, whatever else the host has."""
+
+    host: Mapping[str, int]
+    containers: Sequence[Member]
+    sandboxes: Sequence[Member]
+    pods: Sequence[Member]
+
+
 class Inventories:
     """Takes inventory of a host, anew only where something changed."""
 
-    sweep: Sweep
-    _of: object = None
-    _last: Inventory = field(default_factory=Inventory)
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep = sweep
+        self._of: object = None
+        self._members = _Members({}, (), (), ())
+        self._counted: tuple[_Members, int, bool] | None = None
+        self._last = Inventory()
 
     def take(self, view: View) -> Inventory:
-        """Say who is in which namespace. The same object as before where nothing changed."""
-        now = (
-            self.sweep.generation,
+        """Say who is in which namespace. The same object as before where nothing changed.
+
+        Who shares what with whom is worked out again where a container, sandbox, pod or one's first
+        process is another; the host's namespaces are counted again wherever a process is new.
+        """
+        of = (
             view.host,
             [_state(c) for c in view.containers],
             [_state(c) for c in view.sandboxes],
             [_state(c) for c in view.holders],
             [(pod.uid, pod.cgroup.path) for pod in view.pods],
         )
-        if now != self._of:
-            self._last = _inventory(view, self.sweep)
+        if of != self._of:
+            self._members = _members(view)
         # The same processes are equal at once, equal ones are not: keep these.
-        self._of = now
+        self._of = of
+        members, sweep = self._members, self._sweep
+        denied = view.denied or sweep.denied
+        before, self._counted = self._counted, (members, sweep.generation, denied)
+        if before is None or before[0] is not members or before[1:] != self._counted[1:]:
+            self._last = Inventory(
+                host=members.host,
+                containers=members.containers,
+                sandboxes=members.sandboxes,
+                pods=members.pods,
+                counts=_counts(members, view.host, sweep) if sweep.knows_host else {},
+                denied=denied,
+            )
         return self._last
 
 
@@ -61,7 +88,7 @@ def _state(container: Container) -> object:
     return (container.cgroup.path, container.name, container.id, container.process)
 
 
-def _inventory(view: View, sweep: Sweep) -> Inventory:
+def _members(view: View) -> _Members:
     pods = {pod.cgroup.path: name_of_pod(pod) for pod in view.pods}
     units = [
         _Unit(
@@ -81,18 +108,18 @@ def _inventory(view: View, sweep: Sweep) -> Inventory:
     ]
     host = view.host
     by_key: dict[tuple[str, Hashable], list[_Unit]] = defaultdict(list)
+    by_pod: dict[str | None, list[_Unit]] = defaultdict(list)
     for unit in units:
+        by_pod[unit.container.place.pod_path].append(unit)
         for kind in KINDS:
             if (key := _key(unit.process, kind)) is not None:
                 by_key[kind, key].append(unit)
     members = {id(unit): _member(unit, by_key, host) for unit in units}
-    return Inventory(
+    return _Members(
         host=dict(host.namespaces) if host else {},
         containers=_sorted(members[id(u)] for u in units if not u.sandbox),
         sandboxes=_sorted(members[id(u)] for u in units if u.sandbox),
-        pods=[_pod(pod, units, members) for pod in view.pods],
-        counts=_counts(units, host, sweep) if sweep.knows_host else {},
-        denied=view.denied or sweep.denied,
+        pods=[_pod(pod, by_pod[pod.cgroup.path], members) for pod in view.pods],
     )
 
 
@@ -131,12 +158,12 @@ def _member(
         inode = process.namespaces.get(kind)
         if key is None and is_host is None:
             continue
-        others = [u for u in by_key.get((kind, key), ()) if u is not unit]
+        # Nearly everybody may be in one of the host's: nobody is named there.
+        others = [] if is_host else [u for u in by_key.get((kind, key), ()) if u is not unit]
         mates = [u for u in others if unit.pod is not None and u.pod == unit.pod]
-        strangers = [] if is_host else [u.name for u in others if u not in mates]
-        pod = bool(mates) and not is_host
+        strangers = sorted(u.name for u in others if unit.pod is None or u.pod != unit.pod)
         namespaces[kind] = Namespace(
-            inode, is_host, pod, tuple(sorted(strangers)), certain=key is not None
+            inode, is_host, bool(mates), tuple(strangers), certain=key is not None
         )
     return Member(
         unit.name,
@@ -150,10 +177,9 @@ def _member(
     )
 
 
-def _pod(pod: Pod, units: Sequence[_Unit], members: Mapping[int, Member]) -> Member:
+def _pod(pod: Pod, its: Sequence[_Unit], members: Mapping[int, Member]) -> Member:
     """A pod's namespaces: those that all of it is in."""
     name, path = name_of_pod(pod), pod.cgroup.path
-    its = [unit for unit in units if unit.container.place.pod_path == path]
     namespaces = {}
     for kind in KINDS:
         keys = {_key(unit.process, kind) for unit in its}
@@ -163,9 +189,9 @@ def _pod(pod: Pod, units: Sequence[_Unit], members: Mapping[int, Member]) -> Mem
     return Member(name, path, None, None, namespaces)
 
 
-def _counts(units: Sequence[_Unit], host: Process | None, sweep: Sweep) -> Mapping[str, HostCount]:
+def _counts(members: _Members, host: Process | None, sweep: Sweep) -> Mapping[str, HostCount]:
     """Count the host's namespaces of each kind, as far as all of them are known."""
-    paths = {unit.container.cgroup.path for unit in units}
+    paths = {member.path for member in (*members.containers, *members.sandboxes)}
     contained = {group for group in sweep.groups if _container_of(group, paths)}
     counts = {}
     for index, kind in enumerate(KINDS):
