@@ -925,7 +925,7 @@ OWN: tuple[Own, ...] = (
         COUNTER,
         "",
         (),
-        "Times the kernel dropped notifications; every cgroup was read then.",
+        "Times the kernel's notifications were lost; every cgroup was read then.",
     ),
     Own("open_files", GAUGE, "", (), "Kernel files held open between scans."),
     Own(

@@ -30,7 +30,7 @@ import select
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cgexporter import inotify, kernel
@@ -60,6 +60,8 @@ _MACHINE_SECONDS = 0.1
 _LEAVING_SECONDS = 0.5
 _BIRTH_SECONDS = 0.02
 _YOUNG_SECONDS = 10.0
+# How long to wait where something failed.
+_RETRY_SECONDS = 1
 # Rank of containers: see identity.rank.
 _CONTAINER_RANK = 0
 
@@ -188,6 +190,7 @@ class EventWatcher:
         self._soon: dict[str, float] = {}  # a kill is under way there, until then
         self._young: dict[str, tuple[float, float]] = {}  # when to read next, and how long after
         self._updated = False
+        self._is_behind = False  # what was told since something failed is not dealt with
         self._poll = select.epoll()
         self._stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poll.register(self._stop, select.EPOLLIN)
@@ -244,24 +247,42 @@ class EventWatcher:
     # What the kernel tells, in the thread.
 
     def _run(self) -> None:
+        stop = select.poll()
+        stop.register(self._stop, select.POLLIN)
         while True:
-            ready = self._poll.poll(self._wait_seconds())
-            with self._lock:
-                for fd, _ in ready:
-                    if fd == self._stop:
-                        return
-                    if fd == self._inotify.fileno():
-                        self._take_notifications()
-                    else:
-                        self._signalled(fd)
-                self._look_soon()
-                self._look_at_young()
-                self._look_at_leaving()
-                if self._looks_at_machine:
-                    self._look_at_machine()
+            ready = [fd for fd, _ in self._poll.poll(self._wait_seconds())]
+            if self._stop in ready:
+                return
+            try:
+                with self._lock:
+                    self._heed(ready)
+            except OSError as exc:  # descriptors or memory ran out
+                if not self._is_behind:
+                    log.warning("what happens between scans may be missed for a while: %s", exc)
+                    self.overflows += 1
+                self._is_behind = True
+                stop.poll(_RETRY_SECONDS * 1000)
+
+    def _heed(self, ready: Iterable[int]) -> None:
+        """Look at what these descriptors tell, and at what is due."""
+        if self._is_behind:
+            self._read_all()
+            self._is_behind = False
+        for fd in ready:
+            if fd == self._inotify.fileno():
+                self._take_notifications()
+            else:
+                self._signalled(fd)
+        self._look_soon()
+        self._look_at_young()
+        self._look_at_leaving()
+        if self._looks_at_machine:
+            self._look_at_machine()
 
     def _wait_seconds(self) -> float | None:
         """How long to wait for the kernel at most; None is for ever."""
+        if self._is_behind:
+            return 0.0
         if self._soon:
             return _LOOK_SECONDS
         waits = [_MACHINE_SECONDS] if self._looks_at_machine else []

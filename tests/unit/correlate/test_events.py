@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cgexporter import inotify
+from cgexporter import inotify, kernel
 from cgexporter.exporter import Exporter, Settings
 from cgexporter.inotify import Event, Inotify, Unwatched
 from cgexporter.own import page
@@ -89,6 +89,14 @@ def value(text: str, series: str) -> float | None:
     """The value of a series."""
     found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
     return None if found is None else float(found[1])
+
+
+def eventually(probe: Callable[[], bool]) -> bool:
+    """Whether it is so within ten seconds."""
+    until = time.monotonic() + 10
+    while not (found := probe()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return found
 
 
 @pytest.fixture
@@ -271,6 +279,38 @@ def test_an_overflow_is_counted_and_all_is_read(
     text = host.page()
     assert (value(text, "cgexporter_watch_overflows_total") or 0) > 0
     assert value(text, f'cgexporter_pod_oom_kills_total{{uid="{UID}"}}') == 2
+
+
+def test_what_fails_for_a_while_is_made_up_for(
+    host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a descriptor nothing can be read; once there is one, all is, and it goes on."""
+    host.make(f"{POD}/{ONE}")
+    host.exporter.watch()
+    host.page()
+
+    def no_descriptor(path: str) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files", path)
+
+    with monkeypatch.context() as without:
+        without.setattr(kernel, "read_path", no_descriptor)
+        host.kill(f"{POD}/{ONE}", 2)
+        host.settled()
+    assert caplog.text.count("may be missed for a while: [Errno 24]") == 1
+    watcher = host.exporter.watcher
+    assert watcher is not None
+    assert eventually(lambda: not watcher._is_behind)
+    host.remove(f"{POD}/{ONE}")
+    host.settled()
+    host.make(f"{POD}/{TWO}")
+    host.settled()
+    host.kill(f"{POD}/{TWO}", 3)
+    host.settled()
+    host.remove(f"{POD}/{TWO}")
+    host.settled()
+    text = host.page()
+    assert value(text, "cgexporter_watch_overflows_total") == 1
+    assert value(text, f'cgexporter_pod_oom_kills_total{{uid="{UID}"}}') == 5
 
 
 def test_no_instance_is_no_end(
