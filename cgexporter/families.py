@@ -10,7 +10,8 @@ from cgexporter.publish import SUFFIXES, Format, Pairs, header, labels, line
 # The exporter's own are the same in each page.
 _labels = functools.lru_cache(1024)(labels)
 
-Samples = Iterable[tuple[Pairs, float | None]]
+# Labels, or their text where that is known already, and a value.
+Samples = Iterable[tuple[Pairs | str, float | None]]
 
 
 class Row(Protocol):
@@ -47,7 +48,10 @@ def families(rows: Iterable[Row], values: Mapping[str, Samples], form: Format) -
     """
     for row in rows:
         name = row.family + SUFFIXES[row.kind]
-        lines = [line(_labels(tuple(pairs)), value) for pairs, value in values[row.name]]
+        lines = [
+            line(pairs if isinstance(pairs, str) else _labels(tuple(pairs)), value)
+            for pairs, value in values[row.name]
+        ]
         text = "".join(f"{name}{end}" for end in lines if end)
         if text:
             yield header(row.family, row.kind, row.unit, row.help, form) + text

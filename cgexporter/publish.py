@@ -39,6 +39,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 _ODD = re.compile("[\N{REPLACEMENT CHARACTER}\ud800-\udfff]")
+_NOT_PLAIN = re.compile('[\\\\"\n\N{REPLACEMENT CHARACTER}\ud800-\udfff]')
 
 
 def label_value(text: str) -> str:
@@ -47,6 +48,8 @@ def label_value(text: str) -> str:
     A byte that is not UTF-8 becomes U+FFFD and its two hexadecimal digits, and so does each
     byte of U+FFFD itself: names that differ stay different, and no series is there twice.
     """
+    if not _NOT_PLAIN.search(text):  # nearly always
+        return text
     if _ODD.search(text):
         text = _ODD.sub(
             lambda odd: "".join(

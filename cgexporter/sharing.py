@@ -7,13 +7,18 @@ from cgexporter.correlate.view import View
 from cgexporter.families import Samples, families
 from cgexporter.metrics import NAMESPACES
 from cgexporter.model.namespaces import HostCount
-from cgexporter.publish import Format, Pairs, container_pairs, pod_pairs
+from cgexporter.publish import Format, Pairs, container_pairs, labels, pod_pairs
+
+# A container's labels, the kind of a namespace, and with whom it is shared.
+_Key = tuple[Pairs, str, str]
 
 
 class Facts:
     """Renders the table `metrics.NAMESPACES`; keeps the text while nothing changed."""
 
     def __init__(self) -> None:
+        # All of it as text, from the last rendering.
+        self._known: dict[_Key, str] = {}
         self._shared_of: tuple[object, ...] = (None,)
         self._shared = ""
         self._counted_of: tuple[object, ...] = ()
@@ -28,7 +33,8 @@ class Facts:
         before, rest = self._shared_of, (ends, names, form, list(_ports(view)))
         if before[0] is not inventory.containers or before[1:] != rest:
             self._shared_of = (inventory.containers, *rest)
-            self._shared = "".join(families(_SHARED, _values(view), form))
+            known, self._known = self._known, {}
+            self._shared = "".join(families(_SHARED, _values(view, known, self._known), form))
         if self._counted_of != (counted := (inventory.counts, form)):
             self._counted_of = counted
             self._counted = "".join(families(_COUNTED, _counts(inventory.counts), form))
@@ -52,7 +58,7 @@ _COUNTED = [row for row in NAMESPACES if row.name in _counts({})]
 _SHARED = [row for row in NAMESPACES if row not in _COUNTED]
 
 
-def _values(view: View) -> Mapping[str, Samples]:
+def _values(view: View, known: Mapping[_Key, str], used: dict[_Key, str]) -> Mapping[str, Samples]:
     inventory = view.namespaces
     by_path = {member.path: member for member in inventory.containers}
     containers = [
@@ -60,13 +66,13 @@ def _values(view: View) -> Mapping[str, Samples]:
         for container in view.containers
         if container.cgroup.path in by_path
     ]
+    for pairs, member in containers:
+        for kind, namespace in member.namespaces.items():
+            for other in namespace.shared:
+                key = (pairs, kind, other)
+                used[key] = known.get(key) or labels((*pairs, ("kind", kind), ("with", other)))
     return {
-        "container_namespace_shared": [
-            ((*pairs, ("kind", kind), ("with", other)), 1)
-            for pairs, member in containers
-            for kind, namespace in member.namespaces.items()
-            for other in namespace.shared
-        ],
+        "container_namespace_shared": [(text, 1) for text in used.values()],
         "container_root_uid": [(pairs, member.root_uid) for pairs, member in containers],
         "container_interface": _ends(
             view, {c.cgroup.path: container_pairs(c) for c in view.containers}

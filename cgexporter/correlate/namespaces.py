@@ -5,6 +5,7 @@ network namespaces apart, ``NSpid`` whether a process is in the host's PID names
 whether it is surely not in the host's user namespace; the rest is not known, and said so.
 """
 
+import functools
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class _Unit:
     name: str
     pod: str | None
     sandbox: bool
+    keys: Sequence[Hashable | None]  # see _key, in the order of KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ def _members(view: View) -> _Members:
             container.title,
             pods.get(container.place.pod_path or "", container.place.pod_uid),
             sandbox,
+            [_key(container.process, kind) for kind in KINDS],
         )
         for found, sandbox in (
             (view.containers, False),
@@ -111,10 +114,11 @@ def _members(view: View) -> _Members:
     by_pod: dict[str | None, list[_Unit]] = defaultdict(list)
     for unit in units:
         by_pod[unit.container.place.pod_path].append(unit)
-        for kind in KINDS:
-            if (key := _key(unit.process, kind)) is not None:
+        for kind, key in zip(KINDS, unit.keys, strict=True):
+            if key is not None:
                 by_key[kind, key].append(unit)
-    members = {id(unit): _member(unit, by_key, host) for unit in units}
+    hosts = [_key(host, kind) if host else None for kind in KINDS]
+    members = {id(unit): _member(unit, by_key, host, hosts) for unit in units}
     return _Members(
         host=dict(host.namespaces) if host else {},
         containers=_sorted(members[id(u)] for u in units if not u.sandbox),
@@ -135,11 +139,9 @@ def _key(process: Process, kind: str) -> Hashable | None:
 
 
 def _is_host(process: Process, kind: str, host: Process | None) -> bool | None:
+    """Whether a process is in one of the host's, where no key tells."""
     if host is None:
         return None
-    mine, its = _key(process, kind), _key(host, kind)
-    if mine is not None and its is not None:
-        return mine == its
     if kind == "pid":
         return not process.nested
     if kind == "user" and process.uid_map and host.uid_map and process.uid_map != host.uid_map:
@@ -147,24 +149,32 @@ def _is_host(process: Process, kind: str, host: Process | None) -> bool | None:
     return None
 
 
+# Of the host's namespaces there are few, in which there are many.
+_namespace = functools.lru_cache(1024)(Namespace)
+
+
 def _member(
-    unit: _Unit, by_key: Mapping[tuple[str, Hashable], Sequence[_Unit]], host: Process | None
+    unit: _Unit,
+    by_key: Mapping[tuple[str, Hashable], Sequence[_Unit]],
+    host: Process | None,
+    hosts: Sequence[Hashable | None],
 ) -> Member:
     process = unit.process
     namespaces = {}
-    for kind in KINDS:
-        key = _key(process, kind)
-        is_host = _is_host(process, kind, host)
-        inode = process.namespaces.get(kind)
+    for kind, key, its in zip(KINDS, unit.keys, hosts, strict=True):
+        told = key is not None and its is not None
+        is_host = key == its if told else _is_host(process, kind, host)
         if key is None and is_host is None:
             continue
+        inode = process.namespaces.get(kind)
         # Nearly everybody may be in one of the host's: nobody is named there.
         others = [] if is_host else [u for u in by_key.get((kind, key), ()) if u is not unit]
-        mates = [u for u in others if unit.pod is not None and u.pod == unit.pod]
-        strangers = sorted(u.name for u in others if unit.pod is None or u.pod != unit.pod)
-        namespaces[kind] = Namespace(
-            inode, is_host, bool(mates), tuple(strangers), certain=key is not None
-        )
+        if others:
+            mates = [u for u in others if unit.pod is not None and u.pod == unit.pod]
+            strangers = sorted(u.name for u in others if unit.pod is None or u.pod != unit.pod)
+            namespaces[kind] = Namespace(inode, is_host, bool(mates), tuple(strangers))
+        else:
+            namespaces[kind] = _namespace(inode, is_host, certain=key is not None)
     return Member(
         unit.name,
         unit.container.cgroup.path,
@@ -181,8 +191,8 @@ def _pod(pod: Pod, its: Sequence[_Unit], members: Mapping[int, Member]) -> Membe
     """A pod's namespaces: those that all of it is in."""
     name, path = name_of_pod(pod), pod.cgroup.path
     namespaces = {}
-    for kind in KINDS:
-        keys = {_key(unit.process, kind) for unit in its}
+    for place, kind in enumerate(KINDS):
+        keys = {unit.keys[place] for unit in its}
         if len(keys) == 1 and None not in keys:
             one = members[id(its[0])].namespaces[kind]
             namespaces[kind] = Namespace(one.inode, one.host, False, one.containers)

@@ -1,7 +1,7 @@
 """Families whose samples are made anew, against prometheus-client's encoder."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 from hypothesis import given
@@ -11,9 +11,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from cgexporter.families import Row, Samples, families
+from cgexporter.families import Row, families
 from cgexporter.metrics import NAMESPACES, OWN, PROCESS, Own
-from cgexporter.publish import Format
+from cgexporter.publish import Format, Pairs
 from tests.tools.lines import normalised
 from tests.tools.promql import SUFFIX
 
@@ -21,12 +21,14 @@ TABLE: tuple[Row, ...] = (*OWN, *PROCESS, *NAMESPACES)
 # What else a name may hold is in test_publish.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=8)
 VALUES = st.none() | st.integers(0, 2**60) | st.floats(0, math.inf)
+# Labels and values.
+_Samples = Sequence[tuple[Pairs, float | None]]
 
 
 @st.composite
-def values(draw: st.DrawFn) -> dict[str, Samples]:
+def values(draw: st.DrawFn) -> dict[str, _Samples]:
     """Samples for each row, no two with the same labels."""
-    found: dict[str, Samples] = {}
+    found: dict[str, _Samples] = {}
     for row in TABLE:
         names = row.labels if isinstance(row, Own) else ()
         labels = st.tuples(*(TEXTS for _ in names))
@@ -40,7 +42,7 @@ def values(draw: st.DrawFn) -> dict[str, Samples]:
 class Reference(Collector):
     """The same families, as a user of prometheus-client would write them."""
 
-    def __init__(self, values: Mapping[str, Samples]) -> None:
+    def __init__(self, values: Mapping[str, _Samples]) -> None:
         self._values = values
 
     def collect(self) -> Iterator[Metric]:
@@ -57,7 +59,7 @@ class Reference(Collector):
 
 @pytest.mark.parametrize("form", Format)
 @given(values=values())
-def test_same_as_prometheus_client(form: Format, values: Mapping[str, Samples]) -> None:
+def test_same_as_prometheus_client(form: Format, values: Mapping[str, _Samples]) -> None:
     """Line by line the text is what prometheus-client makes of the same families."""
     registry = CollectorRegistry()
     registry.register(Reference(values))
