@@ -14,6 +14,7 @@ from pathlib import Path
 BENCH = Path(__file__).resolve().parent
 PARTS = {
     "scrape": ("scrape.py", "--counts", "100", "500", "1000"),
+    "coming": ("scrape.py", "--counts", "1000", "--coming"),
     "every": ("scrape.py", "--counts", "1000", "--every-collector"),
     "unheld": ("unheld.py",),
     "many": ("scrape.py", "--counts", "500", "5000", "--idle", "--scan.max-open-files=110000"),

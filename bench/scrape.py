@@ -1,13 +1,13 @@
 """CPU time of a whole scrape, stage by stage, against the two references over the same files.
 
-    python3 bench/scrape.py [--counts 100 500 1000] [--rounds 9] [--busy] [FLAGS…]
+    python3 bench/scrape.py [--counts 100 500 1000] [--rounds 9] [--busy] [--coming] [FLAGS…]
 
 Makes real cgroups on this host (as root). Each round runs the references and a scrape one
 after the other, in another order each time, so that noise hits all; the table has the medians of
 the rounds. Busy containers have a second to do something before each of the three: the kernel
-sums up what a cgroup did when it is read first. *after* is what is put off until a scrape has its
-answer. FLAGS are cgexporter's own, such as
---no-collector.io or --scan.max-open-files=0.
+sums up what a cgroup did when it is read first. With --coming one more container comes or goes
+before each scrape. *after* is what is put off until a scrape has its answer. FLAGS are cgexporter's
+own, such as --no-collector.io or --scan.max-open-files=0.
 """
 
 import argparse
@@ -15,12 +15,13 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
-from containers import containers
+from containers import PARENT, containers, make, trees
 from references import Reference
 
 from cgexporter import cli, server
@@ -52,7 +53,7 @@ class Result:
     """Medians over the rounds of one run."""
 
     count: int
-    busy: bool
+    kind: str
     files: int
     held: int
     stages_ms: list[float]
@@ -72,16 +73,40 @@ class Result:
         return sum(self.stages_ms)
 
 
-def measure(count: int, rounds: int, *, busy: bool, flags: Sequence[str]) -> Result:
+class Visitor:
+    """One container more, which comes or goes each time it is called."""
+
+    def __init__(self) -> None:
+        self._made: list[Path] = []
+
+    def __call__(self) -> None:
+        """Come where it is not, and go where it is."""
+        if self._made:
+            self.close()
+        else:
+            for tree in trees():
+                make(tree, f"{PARENT}/{'f' * 64}")
+                self._made.append(Path(f"{tree}{PARENT}/{'f' * 64}"))
+
+    def close(self) -> None:
+        """Go."""
+        while self._made:
+            self._made.pop().rmdir()
+
+
+def measure(
+    count: int, rounds: int, *, busy: bool, coming: bool = False, flags: Sequence[str]
+) -> Result:
     """Measure one number of containers."""
-    with containers(count, busy=busy) as paths:
+    with containers(count, busy=busy) as paths, closing(Visitor()) as visitor:
         mine, slab = set(paths), slab_kib()
         scrape = Scrape(flags)
         exporter = scrape.exporter
         kernel_mib = (slab_kib() - slab) / 1024
         files = [file for path, file in exporter.scanner.files() if path in mine]
         with closing(Reference("cat", files)) as cat, closing(Reference("floor", files)) as floor:
-            timed = [_round(scrape, cat, floor, number, busy) for number in range(rounds)]
+            before = visitor if coming else lambda: None
+            timed = [_round(scrape, cat, floor, number, busy, before) for number in range(rounds)]
         text, compressed, _ = scrape()
         held = exporter.open_files
         if exporter.scanner.descriptors.limit == held > 0:
@@ -99,7 +124,7 @@ def measure(count: int, rounds: int, *, busy: bool, flags: Sequence[str]) -> Res
     stages_ms, (cat_ms, floor_ms), (by_cat, by_floor) = medians
     return Result(
         count,
-        busy,
+        f"{'busy' if busy else 'idle'}{', one comes or goes' if coming else ''}",
         len(files),
         held,
         stages_ms,
@@ -116,7 +141,12 @@ def measure(count: int, rounds: int, *, busy: bool, flags: Sequence[str]) -> Res
 
 
 def _round(
-    scrape: "Scrape", cat: Reference, floor: Reference, number: int, busy: bool
+    scrape: "Scrape",
+    cat: Reference,
+    floor: Reference,
+    number: int,
+    busy: bool,
+    before: Callable[[], None],
 ) -> tuple[list[float], tuple[float, float], tuple[float, float]]:
     """Each stage of one scrape, the references, and the scrape as a ratio to each; in ms."""
     marks: list[float] = []
@@ -126,6 +156,7 @@ def _round(
         if busy:
             time.sleep(1.1)
         if turn is None:
+            before()
             marks = scrape()[2]
         else:
             references[turn] = turn.milliseconds()
@@ -178,9 +209,8 @@ HEADER = (
 
 def row(result: Result) -> str:
     """One line of the table; times in ms of CPU."""
-    kind = "busy" if result.busy else "idle"
     cells = [
-        f"{result.count:,} {kind}",
+        f"{result.count:,} {result.kind}",
         f"{result.files / result.count:.0f}",
         f"{result.held:,}",
         *(f"{ms:.1f}" for ms in result.stages_ms),
@@ -213,6 +243,9 @@ def main() -> None:
     flags.add_argument("--busy", action="store_true", help="only busy containers")
     flags.add_argument("--idle", action="store_true", help="only idle containers")
     flags.add_argument(
+        "--coming", action="store_true", help="one more comes or goes before each scrape"
+    )
+    flags.add_argument(
         "--every-collector", action="store_true", help="also those that are off by default"
     )
     mine, others = flags.parse_known_args()
@@ -225,7 +258,7 @@ def main() -> None:
             continue
         results = []
         for count in mine.counts:
-            results.append(measure(count, mine.rounds, busy=busy, flags=others))
+            results.append(measure(count, mine.rounds, busy=busy, coming=mine.coming, flags=others))
             print(row(results[-1]), flush=True)
         if len(results) > 1:
             print(f"\n{growth(results[0], results[-1])}\n", flush=True)

@@ -23,8 +23,8 @@ class Gzip:
     """
 
     def __init__(self) -> None:
-        # By id() of the parts of the last page, which are kept here and so keep their id: the
-        # part, and its compressed form if it was there twice.
+        # By id() of the larger parts of the last page, which are kept here and so keep their id:
+        # the part and its compressed form.
         self._known: dict[int, tuple[bytes, bytes]] = {}
 
     def compress(self, parts: Iterable[bytes]) -> bytes:
@@ -37,18 +37,17 @@ class Gzip:
         for part in parts:
             crc = zlib.crc32(part, crc)
             size += len(part)
-            before = known.get(id(part)) if len(part) >= _LEAST_KEPT_BYTES else None
-            if before is None:
+            if len(part) < _LEAST_KEPT_BYTES:
                 pieces.append(stream.compress(part))
                 pending = True
-                packed = b""
-            else:
-                if pending:
-                    pieces.append(stream.flush(zlib.Z_FULL_FLUSH))
-                    pending = False
-                packed = before[1] or stream.compress(part) + stream.flush(zlib.Z_FULL_FLUSH)
-                pieces.append(packed)
-            if len(part) >= _LEAST_KEPT_BYTES:
-                self._known[id(part)] = (part, packed)
+                continue
+            if pending:
+                pieces.append(stream.flush(zlib.Z_FULL_FLUSH))
+                pending = False
+            kept = known.get(id(part))
+            if kept is None:
+                kept = part, stream.compress(part) + stream.flush(zlib.Z_FULL_FLUSH)
+            self._known[id(part)] = kept
+            pieces.append(kept[1])
         pieces += (stream.flush(), _TRAILER.pack(crc, size & 0xFFFF_FFFF))
         return b"".join(pieces)
