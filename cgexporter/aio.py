@@ -9,6 +9,7 @@ Sources: io_setup(2), io_submit(2), io_getevents(2), include/uapi/linux/aio_abi.
 
 import contextlib
 import errno
+import functools
 import os
 import struct
 from array import array
@@ -30,6 +31,7 @@ _POINTER_BYTES = 8
 _AT_ONCE = 512
 
 
+_layout = functools.lru_cache(1024)(struct.Struct)  # many cgroups have the same
 News = Sequence[tuple[int, bytes]]
 _Outcome = tuple["array[int]", bytes]
 
@@ -80,7 +82,7 @@ class Requests:
         self._reading: Reading | None = None
         # Cuts the buffer into what there is room for of each file. One object, as a slice for each
         # would not be: it is used where most of a CPU's cache is the kernel's.
-        self._cut = struct.Struct("".join(f"{size}s" for size in sizes)).unpack
+        self._cut = _layout("".join(f"{size}s" for size in sizes)).unpack
         # By file how many bytes were read, or -errno, and the whole buffer; as it is now, and as it
         # was when news of it were taken.
         self._outcome: _Outcome | None = None
@@ -99,8 +101,10 @@ class Requests:
         and with what the buffer held before, which lies in one piece as the files' contents do not.
         """
         outcome = results, self._buffer.tobytes()
-        self._outcome = outcome
-        self._news = () if outcome == self._taken else self._compared(*outcome)
+        if outcome == self._taken:  # one of the two is enough
+            self._outcome, self._news = self._taken, ()
+        else:
+            self._outcome, self._news = outcome, self._compared(*outcome)
         self._is_done = True
 
     def _compared(self, lengths: "array[int]", data: bytes) -> News | OSError:
