@@ -50,14 +50,13 @@ def label_value(text: str) -> str:
     """
     if not _NOT_PLAIN.search(text):  # nearly always
         return text
-    if _ODD.search(text):
-        text = _ODD.sub(
-            lambda odd: "".join(
-                f"\N{REPLACEMENT CHARACTER}{byte:02X}"
-                for byte in odd[0].encode("utf-8", "surrogateescape")
-            ),
-            text,
-        )
+    text = _ODD.sub(
+        lambda odd: "".join(
+            f"\N{REPLACEMENT CHARACTER}{byte:02X}"
+            for byte in odd[0].encode("utf-8", "surrogateescape")
+        ),
+        text,
+    )
     return text.translate(_ESCAPES)
 
 
