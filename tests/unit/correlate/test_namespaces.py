@@ -14,22 +14,11 @@ from cgexporter.correlate.paths import Level, Place
 from cgexporter.correlate.processes import KINDS, Links, Process
 from cgexporter.correlate.sweep import Group, Sweep
 from cgexporter.correlate.view import Container, Pod, View
-from cgexporter.model import Cgroup, Mode, Snapshot
+from cgexporter.model import Cgroup
 from cgexporter.model.namespaces import Inventory
 from cgexporter.publish import Format
 from cgexporter.sharing import Facts
-
-_SNAPSHOT = Snapshot(
-    started=0.0,
-    duration_seconds=0.0,
-    mode=Mode.UNIFIED,
-    cgroups={},
-    devices={},
-    files={},
-    parse_errors={},
-    skipped=0,
-    dropped=0,
-)
+from tests.tools.snapshots import nothing
 
 
 @dataclass
@@ -65,7 +54,7 @@ def view(containers: Sequence[Container], host: Sequence[int] = ()) -> View:
     paths = sorted({path for c in containers if (path := c.place.pod_path)})
     pods = [Pod(Cgroup(p, 1, False), Place(level=Level.POD, pod_path=p), f"uid-{p}") for p in paths]
     init = process(1, host) if host else None
-    return View(_SNAPSHOT, containers, pods, (), (), denied=False, host=init)
+    return View(nothing(), containers, pods, (), (), denied=False, host=init)
 
 
 def shared(inventory: Inventory) -> Mapping[tuple[str, str], tuple[object, ...]]:

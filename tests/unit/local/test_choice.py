@@ -12,11 +12,12 @@ from cgexporter.correlate.view import Container, View
 from cgexporter.local.choice import chosen, parse
 from cgexporter.local.columns import SORT_KEYS, Row, ordered
 from cgexporter.local.rates import rates
-from cgexporter.model import Cgroup, Mode, Snapshot
+from cgexporter.model import Cgroup
 from cgexporter.model.cpu import Cpu
 from cgexporter.model.io import DeviceIo
 from cgexporter.model.memory import Memory
 from cgexporter.model.network import Interface
+from tests.tools.snapshots import nothing
 
 
 def container(name: str, inode: int = 1, **sections: object) -> Container:
@@ -30,18 +31,7 @@ def container(name: str, inode: int = 1, **sections: object) -> Container:
 
 def view(*containers: Container, started: float = 0.0) -> View:
     """A view of them."""
-    snapshot = Snapshot(
-        started=started,
-        duration_seconds=0.0,
-        mode=Mode.UNIFIED,
-        cgroups={},
-        devices={},
-        files={},
-        parse_errors={},
-        skipped=0,
-        dropped=0,
-    )
-    return View(snapshot, containers, (), (), (), denied=False)
+    return View(nothing(started), containers, (), (), (), denied=False)
 
 
 @pytest.mark.parametrize(
