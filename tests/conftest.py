@@ -1,5 +1,7 @@
 """What all tests share."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,12 @@ def fixtures() -> Path:
 def repository() -> Path:
     """The checkout."""
     return TESTS.parent
+
+
+@pytest.fixture(autouse=True)
+def same_log_level() -> Iterator[None]:
+    """What a test lets the program log is no other test's level."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
