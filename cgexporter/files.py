@@ -3,9 +3,9 @@
 Sources: fs/kernfs/file.c and fs/seq_file.c for how a read ends.
 """
 
+import enum
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from itertools import repeat
 
 from cgexporter import host, kernel
@@ -13,6 +13,7 @@ from cgexporter.aio import News, Requests, other_than
 from cgexporter.descriptors import Descriptors
 from cgexporter.inotify import Notices, Watch
 from cgexporter.kernel import READ_FLAGS, Content, Missing, read_to_end, reason, there_is
+from cgexporter.seldom import CPUS, NO_LIMIT, WRITTEN, Occasion, Standstill, free_of_limits
 from cgexporter.walker import EVERY, is_due, turn_of
 
 _FIRST_SIZE = 4096
@@ -21,6 +22,8 @@ _SPARE = 12
 # Lists of many records, which one read() may end between two: never held open.
 _LISTS = frozenset({"cgroup.procs", "cgroup.threads", "tasks"})
 _FROM_START = repeat(0)
+# Of those to whom nothing is told.
+_NEVER = Standstill()
 _TOP_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -70,14 +73,16 @@ Readers = Sequence[tuple[int, Callable[[bytes], object], int]]
 class File:
     """One file of one cgroup: its latest content, and the descriptor it is read through.
 
-    `inode` is known of a file that is not held. `readers` say what its content is for.
+    `inode` is known of a file that is not held. `readers` say what its content is for, `occasion`
+    when it may change, None for at any time.
     """
 
-    __slots__ = ("content", "fd", "inode", "name", "readers", "size")
+    __slots__ = ("content", "fd", "inode", "name", "occasion", "readers", "size")
 
-    def __init__(self, name: str, readers: Readers = ()) -> None:
+    def __init__(self, name: str, readers: Readers = (), occasion: Occasion | None = None) -> None:
         self.name = name
         self.readers = readers
+        self.occasion = occasion
         self.fd = -1
         self.inode = 0
         self.size = _FIRST_SIZE
@@ -156,6 +161,15 @@ class Top:
             self._fd = -1
 
 
+class Look(enum.Flag):
+    """What to read."""
+
+    HELD = enum.auto()  # files that are held; else they have been read already
+    SELDOM = enum.auto()  # files that wait for their occasion; else those whose occasion it is
+    MISSING = enum.auto()  # files that were not there
+    ALL = HELD | SELDOM | MISSING
+
+
 class Directory:
     """The files of one cgroup in one hierarchy, read again and again.
 
@@ -166,8 +180,8 @@ class Directory:
     """
 
     __slots__ = (
-        *("_below", "_counters", "_notices", "_outcomes", "_settings", "_top", "_watch"),
-        *("changed", "files", "inode", "path", "waits"),
+        *("_below", "_counters", "_notices", "_outcomes", "_seldom", "_standstill", "_top"),
+        *("_waiting", "_watch", "changed", "files", "inode", "path", "waits"),
     )
 
     def __init__(
@@ -177,36 +191,73 @@ class Directory:
         inode: int,
         files: Iterable[File],
         outcomes: Outcomes,
-        settings: AbstractSet[str] = frozenset(),
     ) -> None:
         self.path = f"{top.path}/{below}" if below else top.path
         self._top = top
         self._below = f"./{below}"
         self.inode = inode
         self.files = tuple(files)
-        self._settings = tuple(file for file in self.files if file.name in settings)
-        self._counters = tuple(file for file in self.files if file.name not in settings)
+        self._seldom = tuple(file for file in self.files if file.occasion is not None)
+        # Of them those that stand still now, and all that do not.
+        self._waiting: Sequence[File] = []
+        self._counters: Sequence[File] = self.files
         self.changed: list[File] = []
         self.waits = False
         self._outcomes = outcomes
         self._notices: Notices | None = None
+        self._standstill = _NEVER
         self._watch: Watch | None = None
         for file in self.files:
             outcomes.add(file.name, file.content)
 
-    def heed(self, notices: Notices) -> None:
-        """From now on read settings when they were written to, and every 64th time."""
+    def heed(self, notices: Notices, standstill: Standstill) -> None:
+        """From now on read what stands still on its occasion, and every 64th time."""
         self._notices = notices
+        self._standstill = standstill
 
     @property
     def watch(self) -> Watch | None:
         """Tells whether a setting was written to, where that can be told."""
         return self._watch
 
+    @property
+    def is_top(self) -> bool:
+        """Whether it is the root of its hierarchy, or what is seen of it."""
+        return self.path == self._top.path
+
+    def settle(self, descriptors: Descriptors) -> None:
+        """Find out what stands still: that is not held, since it is read seldom."""
+        standstill, path, top = self._standstill, self.path, self._top.path
+        waiting: list[File] = []
+        if self._watch is not None:
+            limits = {file.name: file.content for file in self._seldom if file.name in NO_LIMIT}
+            standstill.note(path, free_of_limits(self.inode, self.is_top, limits))
+            for file in self._seldom:
+                assert file.occasion is not None
+                if standstill.holds(path, top, file.occasion):
+                    waiting.append(file)
+        if waiting != self._waiting:
+            self._wait(waiting, descriptors)
+
+    def _wait(self, waiting: Sequence[File], descriptors: Descriptors) -> None:
+        self._waiting = waiting
+        self._counters = [file for file in self.files if file not in waiting]
+        for file in waiting:
+            file.close(descriptors)
+
     def steady(self) -> Sequence[File]:
-        """What to read while no setting is written to, and nothing missing is looked for."""
-        files = self.files if self._watch is None else self._counters
-        return [file for file in files if not isinstance(file.content, Missing)]
+        """What to read in each scan, while nothing missing is looked for."""
+        return [file for file in self._counters if not isinstance(file.content, Missing)]
+
+    def waiting_for_kills(self) -> Sequence[File]:
+        """What to read when the OOM killer has killed."""
+        return [
+            file
+            for file in self._waiting
+            if file.occasion is not None
+            and file.occasion.kills
+            and not isinstance(file.content, Missing)
+        ]
 
     def read_unheld(self, files: Sequence[File], changed: list[File]) -> bool:
         """Read files by their paths: to open the directory costs as much as one of them.
@@ -239,14 +290,13 @@ class Directory:
                 host.os.close(fd)
         return True
 
-    def refresh(self, descriptors: Descriptors, *, probe: bool = True, held: bool = True) -> bool:
-        """Read every file, and find those whose content is new.
+    def refresh(self, descriptors: Descriptors, look: Look = Look.ALL) -> bool:
+        """Read its files, and find those whose content is new.
 
         Args:
             descriptors: how many may be held.
-            probe: look for files that were missing, too. One appears when its controller is
-                switched on, usually moments after the directory was made.
-            held: read held files, too; others have been read already.
+            look: what to read. A missing file appears when its controller is switched on, usually
+                moments after the directory was made.
 
         Returns:
             False when the cgroup is gone.
@@ -255,36 +305,40 @@ class Directory:
             OSError: an errno without a reason (see `Missing`).
         """
         self.changed = []
-        if not self._settings or self._notices is None:
-            return self._read(self.files, descriptors, probe, held)
-        if probe or self._watch is None or self._watch.written:
-            return self._read_settings_too(self._notices, descriptors, probe, held)
-        return self._read(self._counters, descriptors, probe, held)
+        if not self._seldom or self._notices is None:
+            return self._read(self.files, descriptors, look)
+        if Look.SELDOM in look or self._watch is None or self._watch.written:
+            return self._read_seldom_too(self._notices, descriptors, look)
+        return self._read(self._counters, descriptors, look)
 
-    def _read_settings_too(
-        self, notices: Notices, descriptors: Descriptors, probe: bool, held: bool
-    ) -> bool:
-        if self._watch is None and (probe or self.waits):
+    def _read_seldom_too(self, notices: Notices, descriptors: Descriptors, look: Look) -> bool:
+        if self._watch is None and (Look.MISSING in look or self.waits):
             self._watch = notices.watch(self.path, reads=True)
             self.waits = self._watch is None and notices.out_of_time
             if self._watch is not None:
-                for file in self._settings:
-                    file.close(descriptors)
+                self._wait([f for f in self._seldom if f.occasion == WRITTEN], descriptors)
         watch = self._watch
         if watch is None:
-            return self._read(self.files, descriptors, probe, held)
+            return self._read(self.files, descriptors, look)
         told, watch.written = watch.written, False
-        before = [file.content for file in self._settings]
-        alive = self._read(self.files, descriptors, probe, held)
-        if not told and before != [file.content for file in self._settings]:
-            notices.doubt(watch)
+        before = [file.content for file in self._waiting]
+        alive = self._read(self.files, descriptors, look)
+        if not told:
+            for file, content in zip(self._waiting, before, strict=True):
+                if file.content != content:
+                    self._doubt(file, notices, watch)
         return alive
 
-    def _read(
-        self, files: Iterable[File], descriptors: Descriptors, probe: bool, held: bool
-    ) -> bool:
+    def _doubt(self, file: File, notices: Notices, watch: Watch) -> None:
+        if file.occasion == WRITTEN:
+            notices.doubt(watch)
+        elif file.occasion is not None and file.occasion.above:
+            self._standstill.doubt(file.name)
+
+    def _read(self, files: Iterable[File], descriptors: Descriptors, look: Look) -> bool:
         unheld = []
         pread = host.os.pread
+        held, probe = Look.HELD in look, Look.MISSING in look
         for file in files:
             if file.fd < 0:
                 if probe or not isinstance(file.content, Missing):
@@ -310,8 +364,7 @@ class Directory:
                 return False
             for file in files:
                 # What is read seldom is worth no descriptor.
-                seldom = self._watch is not None and file in self._settings
-                content = file.open(dir_fd, None if seldom else descriptors)
+                content = file.open(dir_fd, None if file in self._waiting else descriptors)
                 if content is Missing.GONE:
                     return False
                 if content != file.content:
@@ -330,9 +383,13 @@ class Directory:
         if self._watch is not None and self._notices is not None:
             self._notices.drop(self._watch, reads=True)
             self._watch = None
+        self._standstill.forget(self.path)
         for file in self.files:
             file.close(descriptors)
             self._outcomes.add(file.name, file.content, -1)
+
+
+_Below = Sequence[tuple[Directory, Sequence[File]]]
 
 
 class Directories:
@@ -343,9 +400,9 @@ class Directories:
     """
 
     __slots__ = (
-        *("_ahead", "_contents", "_directories", "_fds", "_found", "_held"),
-        *("_overdue", "_reads", "_requests", "_sizes", "_turn", "_unheld", "_waits", "_watches"),
-        "late",
+        *("_ahead", "_contents", "_directories", "_fds", "_found", "_has_top", "_held", "_kills"),
+        *("_overdue", "_reads", "_requests", "_sizes", "_standstill", "_turn", "_unheld"),
+        *("_version", "_waits", "_watches", "late"),
     )
 
     def __init__(self, directories: Sequence[Directory]) -> None:
@@ -355,7 +412,12 @@ class Directories:
         self._fds: list[int] = []
         self._sizes: list[int] = []
         self._contents: list[Content] = []
-        self._unheld: Sequence[tuple[Directory, Sequence[File]]] = ()
+        self._unheld: _Below = ()
+        # What to read when the OOM killer has killed.
+        self._kills: _Below = ()
+        self._standstill = _NEVER
+        self._version = 0  # of what is known of a standstill
+        self._has_top = any(directory.is_top for directory in directories)
         self._watches: Sequence[Watch] = ()
         self._waits = False
         self._reads = 0
@@ -370,6 +432,12 @@ class Directories:
     def __iter__(self) -> Iterator[Directory]:
         """Each directory."""
         return iter(self._directories)
+
+    def heed(self, notices: Notices, standstill: Standstill) -> None:
+        """From now on read what stands still on its occasion, and every 64th time."""
+        self._standstill = standstill
+        for directory in self._directories:
+            directory.heed(notices, standstill)
 
     def ahead(self, told: bool) -> Requests | None:
         """What `aio.Reader` is to read before the next `refresh`; None: it reads by itself.
@@ -399,34 +467,47 @@ class Directories:
         """
         if not self._directories:  # who asks for namespaces alone reads no file
             return []
-        probe = self._overdue or is_due(self._reads, self._turn)
-        if probe and self._ahead is not None and self._reads >= EVERY and not self._overdue:
-            self.late, probe = True, False
+        look = Look.HELD
+        if self._overdue or is_due(self._reads, self._turn):
+            if self._ahead is not None and self._reads >= EVERY and not self._overdue:
+                self.late = True
+            else:
+                look = Look.ALL
+        if self._version != self._standstill.version:
+            look |= Look.SELDOM
         self._reads += 1
         self._overdue = True  # where this breaks off
-        changed = self._refresh(descriptors, probe)
+        changed = self._refresh(descriptors, look)
         self._overdue = False
         if self._found and changed is not None:
             changed += self._found
             self._found = []
+        if self._has_top and changed:
+            self._look_at_cpus(changed)
         return changed
 
-    def _refresh(self, descriptors: Descriptors, probe: bool) -> list[File] | None:
+    def _look_at_cpus(self, changed: Iterable[File]) -> None:
+        if any(file.occasion == CPUS for file in changed):
+            self._standstill.cpus_changed()
+
+    def _refresh(self, descriptors: Descriptors, look: Look) -> list[File] | None:
         ahead, self._ahead = self._ahead, None
-        if ahead is None and (probe or self._waits or self._is_told()):
-            return self._refresh_each(descriptors, probe)
+        killed = self._standstill.has_killed
+        if ahead is None and (look is not Look.HELD or self._waits or self._is_told()):
+            return self._refresh_each(descriptors, look | Look.SELDOM if killed else look)
         changed: list[File] = []
         try:
             news = self._read() if ahead is None else ahead.news()
             self._take(news, changed)
-            if probe:
-                others = self._refresh_each(descriptors, probe, held=False)
+            if look is not Look.HELD:
+                others = self._refresh_each(descriptors, look & ~Look.HELD)
                 return None if others is None else changed + others
-            for directory, files in self._unheld:
+            unheld = (*self._unheld, *self._kills) if killed else self._unheld
+            for directory, files in unheld:
                 if not directory.read_unheld(files, changed):
                     return None
         except OSError:  # each for itself says why
-            others = self._refresh_each(descriptors, probe)
+            others = self._refresh_each(descriptors, look | Look.SELDOM if killed else look)
             return None if others is None else changed + others
         return changed
 
@@ -439,7 +520,7 @@ class Directories:
             return  # closed meanwhile
         self.late = False
         try:
-            found = self._refresh_each(descriptors, True, held=False)
+            found = self._refresh_each(descriptors, Look.SELDOM | Look.MISSING)
         except OSError:
             self._overdue, found = True, None
         everything = (file for directory in self._directories for file in directory.files)
@@ -459,20 +540,23 @@ class Directories:
                 self._requests = None
             changed.append(file)
 
-    def _refresh_each(
-        self, descriptors: Descriptors, probe: bool, *, held: bool = True
-    ) -> list[File] | None:
+    def _refresh_each(self, descriptors: Descriptors, look: Look) -> list[File] | None:
+        version = self._standstill.version
         changed = []
         for directory in self._directories:
-            if not directory.refresh(descriptors, probe=probe, held=held):
+            if not directory.refresh(descriptors, look):
                 return None
             changed += directory.changed
-        if held:
+        if Look.HELD in look:
             self._requests = None  # what they took last is no longer what is known
-        self._sort()
+        if Look.SELDOM in look:
+            self._version = version
+        self._sort(descriptors)
         return changed
 
-    def _sort(self) -> None:
+    def _sort(self, descriptors: Descriptors) -> None:
+        for directory in self._directories:
+            directory.settle(descriptors)
         steady = [(directory, directory.steady()) for directory in self._directories]
         self._held = [file for _, files in steady for file in files if file.fd >= 0]
         fds, sizes = [file.fd for file in self._held], [file.size for file in self._held]
@@ -481,6 +565,8 @@ class Directories:
         self._contents[:] = [file.content for file in self._held]
         unheld = [(directory, [f for f in files if f.fd < 0]) for directory, files in steady]
         self._unheld = [(directory, files) for directory, files in unheld if files]
+        kills = [(directory, directory.waiting_for_kills()) for directory in self._directories]
+        self._kills = [(directory, files) for directory, files in kills if files]
         self._watches = [d.watch for d in self._directories if d.watch is not None]
         self._waits = any(directory.waits for directory in self._directories)
 
@@ -489,7 +575,7 @@ class Directories:
         for directory in self._directories:
             for file in directory.files:
                 file.close(descriptors)
-        self._sort()
+        self._sort(descriptors)
 
     def close(self, descriptors: Descriptors) -> None:
         """Let every descriptor go, and read no more."""

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from cgexporter.seldom import REACHING_BELOW
+
 log = logging.getLogger(__name__)
 
 # include/uapi/linux/inotify.h
@@ -173,6 +175,7 @@ class Notices:
         self._doubted: list[Watch] = []
         self._written: dict[int, Watch] = {}  # by number, each once however much is told of it
         self._trusted = True
+        self._reaching_below = False
         self._said = False
         self._spent = 0.0
 
@@ -244,6 +247,7 @@ class Notices:
                 self._mark_all()
             elif watch := self._watches.get(event.watch):
                 watch.mark(event)
+                self._reaching_below |= event.name.startswith(REACHING_BELOW)
                 if watch.written:
                     self._written[event.watch] = watch
         if not all(watch.written for watch in self._doubted):
@@ -253,6 +257,11 @@ class Notices:
         if not self._trusted:
             self._mark_all()
         self._written = {number: watch for number, watch in self._written.items() if watch.written}
+
+    def take_reaching_below(self) -> bool:
+        """Whether, since this was asked last, something was written that acts on what is below."""
+        told, self._reaching_below = self._reaching_below, False
+        return told
 
     def doubt(self, watch: Watch) -> None:
         """Say that a file changed and nothing told of it: the next `look` must, or none will."""
@@ -265,4 +274,5 @@ class Notices:
     def _mark_all(self) -> None:
         for watch in self._watches.values():
             watch.written, watch.relisted = bool(watch.readers), True
+        self._reaching_below = True
         self._written = {n: watch for n, watch in self._watches.items() if watch.written}

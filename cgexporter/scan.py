@@ -19,7 +19,8 @@ from cgexporter.machine import MachineReader
 from cgexporter.model import SECTIONS, Cgroup, FileSupport, Mode, Snapshot
 from cgexporter.parse.formats import ParseError
 from cgexporter.parse.proc import parse_partitions
-from cgexporter.sources import SETTINGS, Parse, Source, Wants, sources_of
+from cgexporter.seldom import Occasion, Standstill
+from cgexporter.sources import Parse, Source, Wants, sources_of
 from cgexporter.sources import everything as every_file
 from cgexporter.walker import Walker
 
@@ -28,8 +29,9 @@ log = logging.getLogger(__name__)
 Rank = Callable[[str], int | None]
 # Cgroups with it are no containers and no pods.
 _LAST_RANK = 2
-# Directories of v1's hierarchies that hold limits, and the one that is looked at for children.
-_WATCHES_PER_CGROUP = 4
+# Directories of v1's hierarchies with files that stand still, and the one that is looked at for
+# children.
+_WATCHES_PER_CGROUP = 5
 
 
 class ScanTimeoutError(Exception):
@@ -42,28 +44,37 @@ def everything(path: str) -> int | None:
     return 1
 
 
+# The number of a section's source, a parser of one of its files, and its place in the arguments.
+_Reader = tuple[int, Parse, int]
+
+
 class _Plan:
     """What is read of the cgroups that are in the same hierarchies.
 
     Attributes:
         sources: of their sections.
-        files: by hierarchy each file's name, and who reads it: the number of the section's
-            source, the parser, and its place among the arguments.
+        files: by hierarchy each file's name, who reads it, and when it may change, if all who read
+            it say the same.
     """
 
     __slots__ = ("files", "sources")
 
     def __init__(self, sources: Sequence[Source], where: Iterable[Hierarchy]) -> None:
         self.sources = sources
-        readers: dict[Hierarchy, dict[str, list[tuple[int, Parse, int]]]]
-        readers = {hierarchy: {} for hierarchy in where}
+        uses: dict[Hierarchy, dict[str, tuple[list[_Reader], set[Occasion | None]]]]
+        uses = {hierarchy: {} for hierarchy in where}
         for number, source in enumerate(sources):
             for wanted, place in zip(source.files, source.places, strict=True):
-                if (its := readers.get(wanted.hierarchy)) is not None:
-                    its.setdefault(wanted.name, []).append((number, wanted.parse, place))
+                if (its := uses.get(wanted.hierarchy)) is not None:
+                    readers, occasions = its.setdefault(wanted.name, ([], set()))
+                    readers.append((number, wanted.parse, place))
+                    occasions.add(wanted.occasion)
         self.files = {
-            hierarchy: tuple((name, tuple(found)) for name, found in its.items())
-            for hierarchy, its in readers.items()
+            hierarchy: tuple(
+                (name, tuple(readers), occasions.pop() if len(occasions) == 1 else None)
+                for name, (readers, occasions) in its.items()
+            )
+            for hierarchy, its in uses.items()
             if its
         }
 
@@ -79,7 +90,6 @@ class _Watched:
         where: dict[Hierarchy, int],
         plan: _Plan,
         outcomes: Outcomes,
-        notices: Notices | None,
         tops: Mapping[Hierarchy, Top],
     ) -> None:
         self.inodes = where
@@ -94,14 +104,11 @@ class _Watched:
             [
                 Directory(
                     *(tops[hierarchy], hierarchy.below(path), where[hierarchy]),
-                    *([File(*file) for file in files], outcomes, SETTINGS),
+                    *([File(*file) for file in files], outcomes),
                 )
                 for hierarchy, files in plan.files.items()
             ]
         )
-        if notices is not None:
-            for directory in self.directories:
-                directory.heed(notices)
 
     def read(self, path: str, leaf: bool, run: "_Run") -> Cgroup | None:
         """Read it again; None when it is gone."""
@@ -255,6 +262,7 @@ class Scanner:
         self.descriptors = Descriptors(max_open_files, room)
         self.others: Callable[[], int] = lambda: 0
         self.notices: Notices | None = None
+        self._standstill = Standstill()
         self._reader: Reader | None = None
         self._late: Sequence[Directories] = ()
 
@@ -303,6 +311,9 @@ class Scanner:
         if self._known is not found.cgroups:
             self._forget_missing(found)
             self._known = found.cgroups
+        machine = self._machine_facts.read()
+        if self.notices is not None:
+            self._standstill.begin(machine.oom_kills, written=self.notices.take_reaching_below())
         with self._reading_ahead():
             self._read_each(found, cgroups, run, deadline)
         self._late = run.late
@@ -316,7 +327,7 @@ class Scanner:
             parse_errors=run.parse_errors,
             skipped=run.skipped,
             dropped=found.dropped,
-            machine=self._machine_facts.read(),
+            machine=machine,
         )
 
     def catch_up(self) -> None:
@@ -331,6 +342,12 @@ class Scanner:
             self._plans[key] = _Plan(self._sources, key)
         return self._plans[key]
 
+    def _watch(self, path: str, where: dict[Hierarchy, int]) -> _Watched:
+        watched = _Watched(path, where, self._plan(where), self._outcomes, self._tops)
+        if self.notices is not None:
+            watched.directories.heed(self.notices, self._standstill)
+        return watched
+
     def _read_each(
         self, found: Found, cgroups: dict[str, Cgroup], run: _Run, deadline: float | None
     ) -> None:
@@ -340,9 +357,7 @@ class Scanner:
                 raise ScanTimeoutError(f"scan stopped after {len(cgroups)} of {total} cgroups")
             watched = self._watched.get(path)
             if watched is None:
-                watched = self._watched[path] = _Watched(
-                    path, where, self._plan(where), self._outcomes, self.notices, self._tops
-                )
+                watched = self._watched[path] = self._watch(path, where)
             try:
                 cgroup = watched.read(path, leaf, run)
             except OSError as exc:

@@ -4,7 +4,7 @@ One table: a file, its parser, and the function that builds the section. A new k
 is one entry here, beside its parser and its field of the model.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -44,6 +44,7 @@ from cgexporter.parse.v1 import blkio as v1_blkio
 from cgexporter.parse.v1 import cpu as v1_cpu
 from cgexporter.parse.v1 import freezer as v1_freezer
 from cgexporter.parse.v1 import memory as v1_memory
+from cgexporter.seldom import CPUS, KILLS, WRITTEN, Occasion
 
 Parse = Callable[[bytes], object]
 # Asked with a section and a file of it: is anything in it published?
@@ -59,8 +60,8 @@ _TWINS = {
 }
 
 # Files that change when somebody writes to a file of the same directory, and never otherwise. So
-# no list of devices or CPUs, which come and go, and nothing that the kernel takes back itself.
-SETTINGS = frozenset(
+# no list of devices, which come and go, and nothing that the kernel takes back itself.
+_SETTINGS = frozenset(
     (
         *("cpu.max", "cpu.max.burst", "cpu.weight", "cpu.idle", "cpu.weight.nice"),
         *("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us", "cpu.shares"),
@@ -71,6 +72,22 @@ SETTINGS = frozenset(
         *("pids.max", "cgroup.max.depth", "cgroup.max.descendants"),
     )
 )
+# What else does not change at any time, for what is taken out of it: v2's cpu.stat has CPU time,
+# and v1's memory.oom_control also whether a cgroup is out of memory now.
+_OCCASIONS: Mapping[tuple[str, Parse], Occasion] = {
+    ("cpuset.cpus.effective", ranges): CPUS,
+    ("cpuset.mems.effective", ranges): CPUS,
+    ("cpuset.effective_cpus", ranges): CPUS,
+    ("cpuset.effective_mems", ranges): CPUS,
+    ("memory.oom_control", v1_memory.parse_oom_kill): KILLS,
+    ("cpu.stat", v1_cpu.parse_cpu_stat): Occasion("cpu.cfs_quota_us"),
+    ("cpu.stat.local", v1_cpu.parse_cpu_stat_local): Occasion("cpu.cfs_quota_us", above=True),
+    ("cpu.stat.local", parse_cpu_stat_local): Occasion("cpu.max", above=True),
+}
+# v1's counts what is refused to the cgroup itself, v2's also what is refused below.
+_LEGACY_OCCASIONS: Mapping[tuple[str, Parse], Occasion] = {
+    ("pids.events", parse_pids_events): Occasion("pids.max", above=True),
+}
 
 
 class SourceFile(NamedTuple):
@@ -79,6 +96,15 @@ class SourceFile(NamedTuple):
     name: str
     parse: Parse
     hierarchy: Hierarchy
+
+    @property
+    def occasion(self) -> Occasion | None:
+        """When what is taken out of it may change; None: at any time."""
+        if self.name in _SETTINGS:
+            return WRITTEN
+        key = (self.name, self.parse)
+        legacy = None if self.hierarchy.unified else _LEGACY_OCCASIONS.get(key)
+        return legacy or _OCCASIONS.get(key)
 
 
 @dataclass(frozen=True, slots=True)

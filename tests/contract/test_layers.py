@@ -9,6 +9,7 @@ import pytest
 LAYERS = (
     ("document", "durations"),
     ("web",),
+    ("seldom",),
     ("aio", "inotify", "host", "descriptors"),
     ("kernel",),
     ("walker",),
