@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -145,13 +146,14 @@ def docker(directory: Path, *flags: str, prefix: Sequence[str] = ()) -> Iterator
 def podman(directory: Path) -> Iterator[Engine]:
     """Podman with a storage of our own; it needs no daemon."""
     parent = f"/cgexporter-test-{secrets.token_hex(4)}"
+    runroot = tempfile.mkdtemp(prefix="cgx-", dir="/tmp")  # it takes 50 characters at most
     # Its default limits are more than a root without CAP_SYS_RESOURCE may give.
     config = directory / "containers.conf"
     config.write_text('[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n')
     engine = Engine(
         [
             program("podman", "podman"),
-            *("--root", str(directory / "root"), "--runroot", str(directory / "run")),
+            *("--root", str(directory / "root"), "--runroot", runroot),
             *("--tmpdir", str(directory / "tmp"), "--storage-driver", "vfs"),
             *("--cgroup-manager", "cgroupfs", "--runtime", program("runc", "runc")),
             *("--events-backend", "file"),
@@ -169,3 +171,4 @@ def podman(directory: Path) -> Iterator[Engine]:
         with contextlib.suppress(RuntimeError):
             engine.call("pod", "rm", "--all", "--force", "--time", "0")
         _remove_cgroups(parent)
+        shutil.rmtree(runroot)
