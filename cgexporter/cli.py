@@ -182,7 +182,7 @@ def _add_network(network: argparse._ArgumentGroup) -> None:
         dest="sweep_ms",
         metavar="N",
         type=_milliseconds,
-        default=0.5,
+        default=0.3,
         help="look at processes' namespaces for at most N milliseconds of a scan, per 100 "
         "containers begun; more finds changes sooner (default: %(default)s)",
     )

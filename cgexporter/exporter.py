@@ -66,7 +66,7 @@ class Settings:
     max_cgroups: int = 10_000
     collectors: frozenset[str] = DEFAULT_COLLECTORS
     network: NetworkSettings = field(default_factory=NetworkSettings)
-    sweep_milliseconds: float = 0.5
+    sweep_milliseconds: float = 0.3
     sweep_through: bool = False  # look at all processes in each scan
     levels: Sequence[Level] = tuple(Level)
     # Of a collector that is not named here, all levels are published.

@@ -11,7 +11,7 @@ import itertools
 import os
 import re
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 
 from cgexporter import host
 
@@ -26,6 +26,11 @@ _HALF_PAGE = 2048
 
 # A directory that was removed, or may not be looked into.
 VANISHED = frozenset({errno.ENOENT, errno.ENODEV, errno.EACCES, errno.EPERM})
+
+
+_BUFFER_BYTES = 65536
+# Files of /proc/PID that are one record each (fs/proc/base.c, ONE and single_open).
+_RECORDS = frozenset({"cgroup", "oom_score_adj", "stat", "status"})
 
 
 class Missing(enum.Enum):
@@ -63,9 +68,15 @@ def own_pid() -> int:
 def read_to_end(fd: int) -> bytes:
     """Read a list of many records (cgroup.procs): the kernel ends a read() between two."""
     chunks = []
-    while chunk := host.os.read(fd, 65536):
+    while chunk := host.os.read(fd, _BUFFER_BYTES):
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _read_record(fd: int) -> bytes:
+    """Read a file of one record, of which one read() gives all that it has room for."""
+    data: bytes = host.os.read(fd, _BUFFER_BYTES)
+    return data if len(data) < _BUFFER_BYTES else data + read_to_end(fd)
 
 
 def is_directory(path: str) -> bool:
@@ -141,7 +152,7 @@ def read_file(dir_fd: int, name: str, alive: str = "cgroup.procs") -> Content:
     try:
         fd = host.os.open(name, READ_FLAGS, dir_fd=dir_fd)
         try:
-            return read_to_end(fd)
+            return _read_record(fd) if name in _RECORDS else read_to_end(fd)
         finally:
             host.os.close(fd)
     except OSError as exc:
@@ -202,6 +213,15 @@ def read_link(dir_fd: int, name: str) -> str | Missing:
         return reason(exc)
 
 
+def read_links(dir_fd: int, names: Sequence[str]) -> Sequence[str] | None:
+    """Read symbolic links as `read_link` does; None where one of them cannot be read."""
+    readlink = host.os.readlink
+    try:
+        return [readlink(name, dir_fd=dir_fd) for name in names]
+    except OSError:
+        return None
+
+
 def read_of_task(dir_fd: int, name: str) -> Content:
     """Read ``mountinfo``, ``uid_map`` or ``gid_map`` of an open /proc/PID directory.
 
@@ -226,7 +246,7 @@ def read_once(dir_fd: int, name: str) -> tuple[int, Content]:
     try:
         fd = host.os.open(name, READ_FLAGS, dir_fd=dir_fd)
         try:
-            data = host.os.read(fd, 65536)
+            data = host.os.read(fd, _BUFFER_BYTES)
             if len(data) >= _HALF_PAGE:
                 data += read_to_end(fd)
             return host.os.fstat(fd).st_ino, data

@@ -46,6 +46,7 @@ class Links(NamedTuple):
     denied: bool
 
 
+_LINKS = tuple(f"ns/{kind}" for kind in KINDS)
 _NO_LINKS = Links((None,) * len(KINDS), None, denied=False)
 
 
@@ -126,11 +127,24 @@ class Process:
 _inode = functools.lru_cache(4096)(parse_namespace_link)
 
 
-def read_links(fd: int) -> Links | None:
-    """Read the namespaces of an open /proc/PID; None when the process has exited."""
+def read_links(fd: int, last: Links | None = None) -> Links | None:
+    """Read the namespaces of an open /proc/PID.
+
+    Args:
+        fd: of the directory.
+        last: what was read of the same process before.
+
+    Returns:
+        The same object where nothing changed; None when the process has exited.
+    """
     inodes: list[int | None] = []
     denied = False
-    for kind in KINDS:
+    if links := kernel.read_links(fd, _LINKS):
+        inodes = list(map(_inode, links))
+        # Its net/dev is of one of them.
+        if last is not None and last.net_dev is not None and last.inodes == tuple(inodes):
+            return last
+    for kind in () if links else KINDS:
         link = kernel.read_link(fd, f"ns/{kind}")
         if link is Missing.GONE:
             return None

@@ -195,18 +195,22 @@ class Sweep:
                 self.errors += 1
 
     def _read(self, fd: int, pid: int, inode: int, now: float) -> None:
+        known = self._seen.get(pid)
+        same = known.group if known is not None and known.inode == inode else None
         birth = read_birth(fd)
         content = kernel.read_file(fd, "cgroup", alive="stat")
-        links = read_links(fd)
+        links = read_links(fd, same and same.links)
         if birth is None or links is None or content is Missing.GONE:
             return
         if links.denied and pid == 1 and (init := read_init(self._procfs)):
             links = init.links
-        nested = links.denied and len(nested_pids(fd)) > 1
         paths = () if isinstance(content, Missing) else self._paths(content)
-        group = Group(links, nested, paths)
-        group = self._same.setdefault(group, group)
-        known = self._seen.get(pid)
+        if same is not None and links is same.links and paths == same.paths:
+            group = same
+        else:
+            nested = links.denied and len(nested_pids(fd)) > 1
+            group = Group(links, nested, paths)
+            group = self._same.setdefault(group, group)
         if known is None or known.started != birth.started:
             self._forget(pid)
             self._seen[pid] = Seen(
@@ -214,7 +218,7 @@ class Sweep:
             )
             self._join(pid, group)
         else:
-            if known.group != group:
+            if known.group is not group and known.group != group:
                 self._leave(pid, known.group)
                 self._join(pid, group)
             known.group, known.comm, known.inode = group, birth.comm, inode
