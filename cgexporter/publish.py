@@ -11,8 +11,9 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import compress
-from operator import attrgetter, itemgetter, ne
+from collections.abc import Set as AbstractSet
+from itertools import compress, repeat
+from operator import attrgetter, is_not, itemgetter, ne
 from typing import Any
 
 from cgexporter.correlate.each import Each
@@ -98,13 +99,14 @@ class _Subject:
         info: what follows the name in the sample of its info family.
         setters: the same of what sets its limits.
         cgroup: as it was rendered last.
+        sections: of that cgroup, what there is of each section of its level.
         texts: of the sections without a label of their own, one behind the other.
         elements: of the others, by section: the texts of each element.
     """
 
     __slots__ = (
-        *("cgroup", "elements", "info", "labels", "names", "pairs", "path", "setters"),
-        "texts",
+        *("cgroup", "elements", "info", "labels", "names", "pairs", "path", "sections"),
+        *("setters", "texts"),
     )
 
     def __init__(self, path: str, names: object, pairs: Pairs, info: Pairs) -> None:
@@ -114,6 +116,7 @@ class _Subject:
         self.labels = labels(pairs)
         self.info = f"{labels((*pairs, *info))} 1\n" if info else ""
         self.cgroup: Cgroup | None = None
+        self.sections: Sequence[Any] = ()
         self.texts: list[str] = []
         self.elements: dict[str, Sequence[_Texts]] = {}
         self.setters = ""
@@ -135,6 +138,7 @@ class _Section:
         self._label = rows[0].label
         self._place = slice(start, start + len(rows))
         self._places = range(start, start + len(rows))
+        self.everything = set(self._places)
         # For each row its text out of those of a subject.
         self._picks = [itemgetter(place) for place in self._places]
         self._absent = [""] * len(rows)
@@ -147,25 +151,29 @@ class _Section:
             self._pick = itemgetter(*places, places[-1])
         return self._pick(element)
 
-    def update(self, subject: _Subject, section: object, before: object) -> None:
+    def update(self, subject: _Subject, section: object, before: object, changed: set[int]) -> None:
         """Bring a subject's texts of this section up to date.
 
         Args:
             subject: whose texts to change.
             section: as it is now; None where the host has none.
             before: as it was when the texts were made, or _UNKNOWN.
+            changed: gets the places of texts that may be new.
         """
         place = self._place
         if section is None:
             subject.texts[place] = self._absent
+            changed.update(self._places)
         elif before is None or before is _UNKNOWN:
             subject.texts[place] = self._texts(subject.labels, section)
+            changed.update(self._places)
         else:
             # Of many values few change: what did not keeps its text.
             now = self._values(section)
-            changed = map(ne, now, self._values(before))
-            for index, value in compress(zip(self._places, now, strict=False), changed):
+            differ = map(ne, now, self._values(before))
+            for index, value in compress(zip(self._places, now, strict=False), differ):
                 subject.texts[index] = line(subject.labels, value)
+                changed.add(index)
 
     def update_elements(
         self, subject: _Subject, section: object, devices: Mapping[str, str]
@@ -179,13 +187,21 @@ class _Section:
             for element in section or ()  # type: ignore[attr-defined]
         ]
 
-    def columns(self, subjects: Sequence[_Subject]) -> Iterator[tuple[str, ...]]:
-        """By row, the texts of all subjects; none at all where nobody has an element."""
+    def columns(
+        self, subjects: Sequence[_Subject], changed: AbstractSet[int]
+    ) -> Iterator[tuple[str, ...] | None]:
+        """By row, the texts of all subjects; none at all where nobody has an element.
+
+        None stands for those that are not `changed`.
+        """
         if self.labelled:
             elements = (element for each in subjects for element in each.elements[self.name])
             return zip(*elements, strict=True)
         texts = [subject.texts for subject in subjects]
-        return (tuple(map(pick, texts)) for pick in self._picks)
+        return (
+            tuple(map(pick, texts)) if place in changed else None
+            for place, pick in zip(self._places, self._picks, strict=True)
+        )
 
     def _texts(self, labelled: str, element: object) -> list[str]:
         return [line(labelled, value) for value in self._values(element)[:-1]]
@@ -299,6 +315,11 @@ class Publisher:
         self._levels = levels
         self._sections = {level: _sections(rows, level) for level in levels}
         self._tells_limits = any(row.section == "effective" for row in rows)
+        # By level, each section of a cgroup and its effective limits; and one more, for a tuple.
+        self._sections_of = {
+            level: attrgetter(*(each.name for each in its), "effective", "path")
+            for level, its in self._sections.items()
+        }
         self._subjects: dict[str, _Subject] = {}
         self._containers: Each[Container, _Subject] = Each(
             lambda c: self._kept(Level.CONTAINER, c.cgroup, c)
@@ -309,8 +330,8 @@ class Publisher:
         self._lines: dict[str, tuple[tuple[str, ...], bytes]] = {}
         # Whom each level showed last, in order.
         self._shown: dict[Level, list[_Subject]] = {}
-        # Of which a text may be new since the last page.
-        self._changed: set[_Section] = set()
+        # Of what a text may be new since the last page: places by section.
+        self._changed: dict[_Section, set[int]] = {}
 
     def render(self, view: View, form: Format) -> list[bytes]:
         """Render all families of the table and the info families, without ``# EOF``.
@@ -333,7 +354,7 @@ class Publisher:
 
     def _take(self, view: View) -> None:
         """Bring the texts of whoever there is something to say of up to date."""
-        self._changed = set()
+        self._changed = {}
         if self._devices != view.snapshot.devices:
             self._devices = view.snapshot.devices
             self._subjects = {}  # device names are in their texts
@@ -351,7 +372,7 @@ class Publisher:
         for level in self._levels:
             # By identity: subjects have no other equality.
             if shown[level] != self._shown.get(level):
-                self._changed.update(self._sections[level])
+                self._changed.update((each, each.everything) for each in self._sections[level])
         self._shown = shown
 
     def _kept(self, level: Level, cgroup: Cgroup, owner: Container | Pod | Cgroup) -> _Subject:
@@ -364,31 +385,31 @@ class Publisher:
 
     def _update(self, level: Level, subject: _Subject, cgroup: Cgroup) -> None:
         """Make the texts anew of the sections that are no longer the same object."""
-        before, subject.cgroup = subject.cgroup, cgroup
-        if before is None or before.effective is not cgroup.effective:
+        sections = self._sections[level]
+        now = self._sections_of[level](cgroup)
+        then = subject.sections or [_UNKNOWN] * len(now)
+        subject.cgroup, subject.sections = cgroup, now
+        if now[-2] is not then[-2]:
             subject.setters = _setters(subject, cgroup.effective)
-        for section in self._sections[level]:
-            now = getattr(cgroup, section.name)
-            then = _UNKNOWN if before is None else getattr(before, section.name)
-            if now is then:
-                continue
-            self._changed.add(section)
+        both = zip(sections, now, then, strict=False)
+        for section, its, before in compress(both, map(is_not, now, then)):
+            changed = self._changed.setdefault(section, set())
             if section.labelled:
-                section.update_elements(subject, now, self._devices)
+                section.update_elements(subject, its, self._devices)
             else:
-                section.update(subject, now, then)
+                section.update(subject, its, before, changed)
 
     def _families(self, level: Level, form: Format, parts: list[bytes]) -> None:
         subjects, changed = self._shown[level], self._changed
         for section in self._sections[level]:
-            columns = section.columns(subjects) if section in changed else iter(())
+            columns: Iterator[tuple[str, ...] | None] = repeat(None)
+            if section in changed:
+                columns = section.columns(subjects, changed[section])
             for row in section.rows:
                 family = row.family(level)
                 sample = family + SUFFIXES[row.kind]
-                if section in changed:  # without elements there is no column
-                    lines = self._joined(sample, next(columns, ()))
-                else:
-                    lines = self._lines[sample][1]
+                column = next(columns, ())  # without elements there is none
+                lines = self._lines[sample][1] if column is None else self._joined(sample, column)
                 if lines:
                     parts.append(header(family, row.kind, row.unit, row.help, form).encode())
                     parts.append(lines)

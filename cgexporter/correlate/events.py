@@ -486,6 +486,8 @@ class EventWatcher:
         return counts
 
     def _count(self, tracked: _Tracked, counts: Counts, *, fresh: bool = True) -> None:
+        if counts == tracked.counts:
+            return
         before, now = tracked.counts[0] or 0, counts[0] or 0
         if (counts := most(tracked.counts, counts)) == tracked.counts:
             return
