@@ -105,14 +105,16 @@ class Looks:
         known.next = known.first + next_due(self._scan - known.first, turn_of(known.inode))
         process = None
         if not known.search and (before := known.process) is not None:
-            process = read_process(self._hierarchies.procfs, before.pid)
+            process = read_process(self._hierarchies.procfs, before.pid, before)
             if process is not None and process.started != before.started:
                 process = None
         if process is None:
             belongs = _own if known.descend else None
-            process = first_process(self._hierarchies, known.path, belongs, self._members)
+            process = first_process(
+                self._hierarchies, known.path, belongs, self._members, known.process
+            )
         known.search = False
-        if process != known.process:
+        if process is not known.process and process != known.process:
             known.process = process
             self.known = object()
 

@@ -176,36 +176,58 @@ def _id_map(fd: int, name: str) -> tuple[IdRange, ...]:
     return () if isinstance(content, Missing) else parse_id_map(content)
 
 
-def read_process(procfs: str, pid: int) -> Process | None:
-    """Read one process; None when it has exited or is not visible."""
+def read_process(procfs: str, pid: int, last: Process | None = None) -> Process | None:
+    """Read one process.
+
+    Args:
+        procfs: where procfs is mounted.
+        pid: of the process.
+        last: what was read before, of it or of another.
+
+    Returns:
+        The same object as before where nothing changed; None when the process has exited or is
+        not visible.
+    """
     # The descriptor stands for the process and not for its number: after its exit each
     # read says ESRCH or ENOENT, also when the PID was given to another.
     with kernel.directory(f"{procfs}/{pid}") as fd:
         if isinstance(fd, Missing):
             return None
         try:
-            birth, links = read_birth(fd), read_links(fd)
-            if birth is None or links is None:
+            birth = read_birth(fd)
+            if birth is None:
                 return None
-            score = kernel.read_file(fd, "oom_score_adj", alive="stat")
-            pids = nested_pids(fd)
-            return Process(
-                pid,
-                birth.started,
-                levels=len(pids),
-                namespaces={
-                    kind: inode for kind, inode in zip(KINDS, links.inodes, strict=True) if inode
-                },
-                denied=links.denied,
-                oom_score_adj=None if isinstance(score, Missing) else parse_score(score),
-                init=len(pids) > 1 and pids[-1] == 1,
-                links=links,
-                uid_map=_id_map(fd, "uid_map"),
-                gid_map=_id_map(fd, "gid_map"),
-            )
+            if last is not None and (last.pid, last.started) != (pid, birth.started):
+                last = None
+            links = read_links(fd, last.links if last else None)
+            return None if links is None else _described(fd, pid, birth.started, links, last)
         except ParseError as exc:
             log.warning("process %d is left out: %s", pid, exc)
             return None
+
+
+def _described(fd: int, pid: int, started: int, links: Links, last: Process | None) -> Process:
+    """What else there is to say of an open /proc/PID whose namespaces are known."""
+    score = kernel.read_file(fd, "oom_score_adj", alive="stat")
+    oom_score_adj = None if isinstance(score, Missing) else parse_score(score)
+    # Its PIDs never change, nor do the maps of a user namespace that has some.
+    if last is not None and last.links is links and last.uid_map and last.gid_map:
+        if last.oom_score_adj == oom_score_adj:
+            return last
+        return replace(last, oom_score_adj=oom_score_adj)
+    pids = nested_pids(fd)
+    return Process(
+        pid,
+        started,
+        levels=len(pids),
+        namespaces={kind: inode for kind, inode in zip(KINDS, links.inodes, strict=True) if inode},
+        denied=links.denied,
+        oom_score_adj=oom_score_adj,
+        init=len(pids) > 1 and pids[-1] == 1,
+        links=links,
+        uid_map=_id_map(fd, "uid_map"),
+        gid_map=_id_map(fd, "gid_map"),
+    )
 
 
 def read_init(procfs: str) -> Process | None:
@@ -259,6 +281,7 @@ def first_process(
     path: str,
     belongs: Callable[[str, str], bool] | None,
     members: Callable[[str], Sequence[int]] | None = None,
+    last: Process | None = None,
 ) -> Process | None:
     """Read the process that joined a cgroup first.
 
@@ -269,6 +292,7 @@ def first_process(
             or init.scope then counts too. None: only `path` itself counts.
         members: the PIDs of a cgroup as procfs counts them, where ``cgroup.procs`` does not: it
             counts as the PID namespace of its reader does, with 0 or nothing for others.
+        last: who it was before.
 
     Returns:
         None for no process, or none that is visible.
@@ -277,7 +301,7 @@ def first_process(
         for where in (path,) if belongs is None else _parts(hierarchy, path, belongs):
             directory = hierarchy.directory(where)
             pids = members(where) if members else _listed(directory, where)
-            if process := _first_of(hierarchies.procfs, pids):
+            if process := _first_of(hierarchies.procfs, pids, last):
                 return process
     return None
 
@@ -300,13 +324,13 @@ def _listed(directory: str, path: str) -> Sequence[int]:
         return ()
 
 
-def _first_of(procfs: str, pids: Sequence[int]) -> Process | None:
+def _first_of(procfs: str, pids: Sequence[int], last: Process | None) -> Process | None:
     """The init of a PID namespace, or else the process that started first.
 
     v2 lists processes in the order of joining, but v1 by PID, and after PIDs have wrapped a
     child may have a lower one than its parent.
     """
-    readable = (process for pid in pids if (process := read_process(procfs, pid)))
+    readable = (process for pid in pids if (process := read_process(procfs, pid, last)))
     processes = []
     for process in itertools.islice(readable, _PROCESSES):
         if process.init:
