@@ -50,21 +50,15 @@ class Requests:
         known: what is known of each.
 
     Attributes:
+        asked: the number of the `Batch` that they are in.
         known: the same list; whoever takes news puts them there.
         pointers: to an iocb for each file, as io_submit takes them.
+        read: the number of the `Reading` whose results there are.
     """
 
     __slots__ = (
-        "_buffer",
-        "_cut",
-        "_iocbs",
-        "_is_done",
-        "_news",
-        "_outcome",
-        "_reading",
-        "_taken",
-        "known",
-        "pointers",
+        *("_buffer", "_cut", "_iocbs", "_news", "_outcome", "_taken"),
+        *("asked", "known", "pointers", "read"),
     )
 
     def __init__(self, descriptors: Sequence[int], sizes: Sequence[int], known: list[Any]) -> None:
@@ -78,8 +72,7 @@ class Requests:
         self._iocbs = array("b", iocbs)
         first = self._iocbs.buffer_info()[0]
         self.pointers = array("q", range(first, first + len(iocbs), _IOCB.size))
-        self._is_done = False
-        self._reading: Reading | None = None
+        self.asked = self.read = 0
         # Cuts the buffer into what there is room for of each file. One object, as a slice for each
         # would not be: it is used where most of a CPU's cache is the kernel's.
         self._cut = _layout("".join(f"{size}s" for size in sizes)).unpack
@@ -89,13 +82,8 @@ class Requests:
         self._taken: _Outcome | None = None
         self._news: News | OSError = ()
 
-    def begin(self, reading: "Reading") -> None:
-        """From now on there are no results until `end`."""
-        self._reading = reading
-        self._is_done = False
-
-    def end(self, results: "array[int]") -> None:
-        """The kernel has read what was requested.
+    def end(self, reading: int, results: "array[int]") -> None:
+        """The kernel has read what was requested, in the reading of that number.
 
         It is compared by the thread that let the kernel write it, which has it in its CPU's cache;
         and with what the buffer held before, which lies in one piece as the files' contents do not.
@@ -105,7 +93,7 @@ class Requests:
             self._outcome, self._news = self._taken, ()
         else:
             self._outcome, self._news = outcome, self._compared(*outcome)
-        self._is_done = True
+        self.read = reading
 
     def _compared(self, lengths: "array[int]", data: bytes) -> News | OSError:
         now = self._cut(data)
@@ -117,7 +105,7 @@ class Requests:
         contents = [each[:length] for each, length in zip(now, lengths, strict=True)]
         return other_than(self.known, contents)
 
-    def news(self) -> News:
+    def news(self, reading: "Reading") -> News:
         """What was read and was not known, with the file's place.
 
         What is as long as was asked for is not all of its file.
@@ -125,10 +113,8 @@ class Requests:
         Raises:
             OSError: one could not be read.
         """
-        while not self._is_done:
-            assert self._reading is not None, "not begun"
-            self._reading.go_on()
-        self._reading = None
+        while self.read != reading.number:
+            reading.go_on()
         if isinstance(self._news, OSError):
             raise self._news
         self._taken = self._outcome
@@ -208,49 +194,61 @@ class _Context:
         return self._events[: count * _EVENT_WORDS]
 
 
-class Reading:
-    """Reads of one scan, some under way while others' results are looked at."""
+class Batch:
+    """What to read, again and again, in chunks for one system call each.
 
-    def __init__(self, context: _Context) -> None:
-        from queue import SimpleQueue  # not for --once
+    Args:
+        requests: in the order in which news are wanted, each once.
+    """
 
-        self._context = context
-        # What nobody has begun to read; None is the end of it, and stays there.
-        self._waiting: SimpleQueue[list[Requests] | None] = SimpleQueue()
-        self.help: Future[None] | None = None
+    _numbers = count(1)
 
-    def feed(self, requests: Iterable[Requests]) -> None:
-        """Say what to read; reading begins before the last is said."""
+    def __init__(self, requests: Iterable[Requests]) -> None:
+        self.number = next(self._numbers)
+        self.chunks: list[tuple[list[Requests], array[int]]] = []
         chunk: list[Requests] = []
-        count = 0
+        pointers = array("q")
         for each in requests:
-            each.begin(self)
-            if count + len(each.pointers) > _AT_ONCE and chunk:
-                self._waiting.put(chunk)
-                chunk, count = [], 0
+            each.asked = self.number
+            if len(pointers) + len(each.pointers) > _AT_ONCE and chunk:
+                self.chunks.append((chunk, pointers))
+                chunk, pointers = [], array("q")
             chunk.append(each)
-            count += len(each.pointers)
+            pointers.extend(each.pointers)
         if chunk:
-            self._waiting.put(chunk)
-        self._waiting.put(None)
+            self.chunks.append((chunk, pointers))
+
+    def __contains__(self, requests: Requests) -> bool:
+        """Whether it was made of these, and no later one was."""
+        return requests.asked == self.number
+
+
+class Reading:
+    """One reading of a batch, of which some is under way while others' results are looked at."""
+
+    _numbers = count(1)
+
+    def __init__(self, context: _Context, batch: Batch) -> None:
+        self.number = next(self._numbers)
+        self.batch = batch
+        self._context = context
+        self._waiting = iter(batch.chunks)  # what nobody has begun to read
+        self.help: Future[None] | None = None
+        self._is_over = False
 
     def _work(self, context: _Context) -> bool:
         """Read the next chunk; False when there is none."""
-        chunk = self._waiting.get()
-        if chunk is None:
-            self._waiting.put(None)
+        requests, pointers = next(self._waiting, ((), None))
+        if pointers is None:
             return False
-        pointers = array("q")
-        for requests in chunk:
-            pointers.extend(requests.pointers)
         try:
             results = context.read(pointers)
         except OSError as exc:  # each for itself says why
             results = array("q", [-(exc.errno or errno.EIO)] * len(pointers))
         at = 0
-        for requests in chunk:
-            end = at + len(requests.pointers)
-            requests.end(results[at:end])
+        for each in requests:
+            end = at + len(each.pointers)
+            each.end(self.number, results[at:end])
             at = end
         return True
 
@@ -261,17 +259,16 @@ class Reading:
 
     def go_on(self) -> None:
         """Read a chunk, or wait for the last ones."""
-        if not self._work(self._context) and self.help is not None:
+        if self._work(self._context):
+            return
+        assert not self._is_over, "not in the batch"
+        if self.help is not None:
             self.help.result()
+        self._is_over = True
 
     def end(self) -> None:
         """Begin no other, and wait for what is under way: the kernel writes into buffers."""
-        from queue import Empty
-
-        with contextlib.suppress(Empty):
-            while True:
-                self._waiting.get_nowait()
-        self._waiting.put(None)
+        self._waiting = iter(())
         if self.help is not None:
             self.help.exception()
 
@@ -302,22 +299,17 @@ class Reader:
 
     def _try(self, fd: int) -> None:
         requests = Requests([fd], [_AT_ONCE], [None])
-        with self.reading([requests]):
-            requests.news()
+        with self.reading(Batch([requests])) as reading:
+            requests.news(reading)
 
     @contextlib.contextmanager
-    def reading(self, requests: Iterable[Requests]) -> Generator[None, None, None]:
-        """Read for the time of a `with` block, in which `Requests.news` may be called.
-
-        Args:
-            requests: in the order in which news are wanted, each once.
-        """
-        reading = Reading(self._contexts[0])
+    def reading(self, batch: Batch) -> Generator[Reading, None, None]:
+        """Read for the time of a `with` block, in which `Requests.news` may be called."""
+        reading = Reading(self._contexts[0], batch)
         if self._helper is not None:
             reading.help = self._helper.submit(reading.work_through, self._contexts[1])
         try:
-            reading.feed(requests)
-            yield
+            yield reading
         finally:
             reading.end()
 

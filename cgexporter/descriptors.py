@@ -9,18 +9,23 @@ _RESERVED = 256
 class Descriptors:
     """How many files may stay open between scans (``--scan.max-open-files``).
 
+    Attributes:
+        closed: how many were given back so far; while it is the same, what was held is.
+        held: how many are held.
+        limit: how many may be.
+
     Args:
         wanted: so many, where there is room.
         room: how many descriptors RLIMIT_NOFILE leaves for these and others'.
     """
 
-    __slots__ = ("_room", "_wanted", "held", "limit")
+    __slots__ = ("_room", "_wanted", "closed", "held", "limit")
 
     def __init__(self, wanted: int, room: int | None = None) -> None:
         self._wanted = wanted
         self._room = wanted if room is None else room
         self.limit = min(wanted, self._room)
-        self.held = 0
+        self.held = self.closed = 0
 
     def leave(self, others: int) -> None:
         """Leave room for so many of others'; more may be held now than the new limit."""
@@ -36,6 +41,7 @@ class Descriptors:
     def give_back(self) -> None:
         """Return one that was claimed."""
         self.held -= 1
+        self.closed += 1
 
 
 def raise_limit(wanted: int, others: int = 0) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 
 from cgexporter import host, kernel
-from cgexporter.aio import News, Requests, other_than
+from cgexporter.aio import Batch, News, Reading, Requests, other_than
 from cgexporter.descriptors import Descriptors
 from cgexporter.inotify import Notices, Watch
 from cgexporter.kernel import READ_FLAGS, Content, Missing, read_to_end, reason, there_is
@@ -400,7 +400,7 @@ class Directories:
     """
 
     __slots__ = (
-        *("_ahead", "_contents", "_directories", "_fds", "_found", "_has_top", "_held", "_kills"),
+        *("_contents", "_directories", "_fds", "_found", "_has_top", "_held", "_kills"),
         *("_overdue", "_reads", "_requests", "_sizes", "_standstill", "_turn", "_unheld"),
         *("_version", "_waits", "_watches", "late"),
     )
@@ -422,9 +422,7 @@ class Directories:
         self._waits = False
         self._reads = 0
         self._turn = turn_of(directories[0].inode) if directories else 0
-        # For the held files, and the same where the next `refresh` is to take what they read.
-        self._requests: Requests | None = None
-        self._ahead: Requests | None = None
+        self._requests: Requests | None = None  # for the held files
         self.late = False
         self._overdue = False
         self._found: list[File] = []  # whose content was new when it caught up
@@ -440,24 +438,32 @@ class Directories:
             directory.heed(notices, standstill)
 
     def ahead(self, told: bool) -> Requests | None:
-        """What `aio.Reader` is to read before the next `refresh`; None: it reads by itself.
+        """What `aio.Reader` is to read before `refresh`; None: it reads by itself.
 
         Args:
             told: some directory was written to; else none need be asked whether it is one of these.
         """
-        self._ahead = None
         if not self._held or self._waits or (told and self._is_told()):
             return None
         if self._requests is None:
             self._requests = Requests(self._fds, self._sizes, self._contents)
-        self._ahead = self._requests
-        return self._ahead
+        return self._requests
 
     def _is_told(self) -> bool:
         return any(watch.written for watch in self._watches)
 
-    def refresh(self, descriptors: Descriptors) -> list[File] | None:
+    def is_in(self, batch: Batch) -> bool:
+        """Whether the next `refresh` may take what is read of a batch."""
+        return self._requests is not None and self._requests in batch and not self._waits
+
+    def refresh(
+        self, descriptors: Descriptors, reading: Reading | None = None
+    ) -> list[File] | None:
         """Read every file that may have changed.
+
+        Args:
+            descriptors: how many may be held.
+            reading: what has been read, or is going to be, of those that are in its batch.
 
         Returns:
             Those whose content is new, or None when the cgroup is gone.
@@ -468,8 +474,10 @@ class Directories:
         if not self._directories:  # who asks for namespaces alone reads no file
             return []
         look = Look.HELD
+        if reading is not None and not self.is_in(reading.batch):
+            reading = None
         if self._overdue or is_due(self._reads, self._turn):
-            if self._ahead is not None and self._reads >= EVERY and not self._overdue:
+            if reading is not None and self._reads >= EVERY and not self._overdue:
                 self.late = True
             else:
                 look = Look.ALL
@@ -477,7 +485,7 @@ class Directories:
             look |= Look.SELDOM
         self._reads += 1
         self._overdue = True  # where this breaks off
-        changed = self._refresh(descriptors, look)
+        changed = self._refresh(descriptors, look, reading)
         self._overdue = False
         if self._found and changed is not None:
             changed += self._found
@@ -490,14 +498,16 @@ class Directories:
         if any(file.occasion == CPUS for file in changed):
             self._standstill.cpus_changed()
 
-    def _refresh(self, descriptors: Descriptors, look: Look) -> list[File] | None:
-        ahead, self._ahead = self._ahead, None
+    def _refresh(
+        self, descriptors: Descriptors, look: Look, reading: Reading | None
+    ) -> list[File] | None:
         killed = self._standstill.has_killed
-        if ahead is None and (look is not Look.HELD or self._waits or self._is_told()):
+        if reading is None and (look is not Look.HELD or self._waits or self._is_told()):
             return self._refresh_each(descriptors, look | Look.SELDOM if killed else look)
         changed: list[File] = []
         try:
-            news = self._read() if ahead is None else ahead.news()
+            requests = self._requests
+            news = requests.news(reading) if requests and reading else self._read()
             self._take(news, changed)
             if look is not Look.HELD:
                 others = self._refresh_each(descriptors, look & ~Look.HELD)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from cgexporter import host, kernel
-from cgexporter.aio import Reader
+from cgexporter.aio import Batch, Reader, Reading
 from cgexporter.descriptors import Descriptors
 from cgexporter.files import Directories, Directory, File, Outcomes, Top
 from cgexporter.hierarchies import Hierarchies, Hierarchy
@@ -113,7 +113,8 @@ class _Watched:
     def read(self, path: str, leaf: bool, run: "_Run") -> Cgroup | None:
         """Read it again; None when it is gone."""
         look_at_all, self.all_parts = self.all_parts, True
-        changed = self.directories.refresh(run.descriptors)
+        changed = self.directories.refresh(run.descriptors, run.reading)
+        run.is_other_batch |= run.reading is None or not self.directories.is_in(run.reading.batch)
         if changed is None:
             return None
         if self.directories.late:
@@ -153,6 +154,8 @@ class _Run:
     descriptors: Descriptors
     parse_errors: Counter[str]
     skipped: int = 0
+    reading: Reading | None = None
+    is_other_batch: bool = False  # not the same is to be read ahead in the next scan
     odd: set[int] = field(default_factory=set)
     late: list[Directories] = field(default_factory=list)
 
@@ -264,6 +267,8 @@ class Scanner:
         self.notices: Notices | None = None
         self._standstill = Standstill()
         self._reader: Reader | None = None
+        # What it reads while nobody comes or goes, and how many descriptors were closed by then.
+        self._batch: tuple[Batch, int] | None = None
         self._late: Sequence[Directories] = ()
 
     def read_ahead(self) -> None:
@@ -314,9 +319,11 @@ class Scanner:
         machine = self._machine_facts.read()
         if self.notices is not None:
             self._standstill.begin(machine.oom_kills, written=self.notices.take_reaching_below())
-        with self._reading_ahead():
+        with self._reading_ahead(found) as run.reading:
             self._read_each(found, cgroups, run, deadline)
         self._late = run.late
+        if run.is_other_batch:
+            self._batch = None
         return Snapshot(
             started=found.started,
             duration_seconds=time.monotonic() - found.began,
@@ -335,6 +342,8 @@ class Scanner:
         late, self._late = self._late, []
         for directories in late:
             directories.catch_up(self.descriptors)
+            if self._batch is not None and not directories.is_in(self._batch[0]):
+                self._batch = None
 
     def _plan(self, where: Iterable[Hierarchy]) -> _Plan:
         key = tuple(where)
@@ -370,12 +379,16 @@ class Scanner:
             else:
                 cgroups[path] = cgroup
 
-    def _reading_ahead(self) -> AbstractContextManager[None]:
+    def _reading_ahead(self, found: Found) -> AbstractContextManager[Reading | None]:
         if self._reader is None:
             return contextlib.nullcontext()
         told = self.notices is None or self.notices.told()
-        wanted = (watched.directories.ahead(told) for watched in self._watched.values())
-        return self._reader.reading(each for each in wanted if each is not None)
+        closed = self.descriptors.closed
+        if told or self._batch is None or self._batch[1] != closed:
+            watched = filter(None, map(self._watched.get, found.cgroups))
+            wanted = (each.directories.ahead(told) for each in watched)
+            self._batch = Batch(each for each in wanted if each is not None), closed
+        return self._reader.reading(self._batch[0])
 
     def _make_room(self) -> None:
         descriptors = self.descriptors
@@ -403,7 +416,7 @@ class Scanner:
             self.notices = None
         if self._reader is not None:
             self._reader.close()
-            self._reader = None
+            self._reader = self._batch = None
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Cgroup and full path of each file that the last scan read."""

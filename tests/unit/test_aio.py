@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgexporter import aio
-from cgexporter.aio import News, Reader, Requests, by_request
+from cgexporter.aio import Batch, News, Reader, Requests, by_request
 from cgexporter.kernel import opened
 
 
@@ -54,8 +54,8 @@ def joined(read: list[News]) -> list[bytes]:
 
 def news(reader: Reader, requests: list[Requests]) -> list[News]:
     """What is read and was not known; now it is."""
-    with reader.reading(requests):
-        found = [each.news() for each in requests]
+    with reader.reading(Batch(requests)) as reading:
+        found = [each.news(reading) for each in requests]
     for each, its in zip(requests, found, strict=True):
         for place, data in its:
             each.known[place] = data
@@ -72,10 +72,10 @@ def test_as_one_by_one(files: list[int], reader: Reader) -> None:
     expected = [os.pread(fd, 64, 0) for fd in files]
     assert joined(news(reader, grouped(files))) == expected
     shuffled = grouped(files)
-    with reader.reading(shuffled):
+    with reader.reading(Batch(shuffled)) as reading:
         order = list(enumerate(shuffled))
         random.Random(1).shuffle(order)
-        found = {number: each.news() for number, each in order}
+        found = {number: each.news(reading) for number, each in order}
     assert joined([found[number] for number in range(110)]) == expected
 
 
@@ -105,14 +105,14 @@ def test_not_taken_is_not_forgotten(files: list[int], reader: Reader, tmp_path: 
     before = (tmp_path / "13").read_text()
     (tmp_path / "13").write_text("31\n" * 6)
     for _ in range(2):
-        with reader.reading(requests):
+        with reader.reading(Batch(requests)):
             pass
     again = news(reader, requests)
     assert {n: its for n, its in enumerate(again) if its} == {1: [(3, b"31\n" * 6)]}
-    with reader.reading(requests):
+    with reader.reading(Batch(requests)):
         pass
     (tmp_path / "13").write_text(before)
-    with reader.reading(requests):
+    with reader.reading(Batch(requests)):
         pass
     assert joined(news(reader, requests)) == [before.encode()]
     assert not any(news(reader, requests))
@@ -173,14 +173,14 @@ def test_errors(files: list[int], reader: Reader, tmp_path: Path) -> None:
         (good,), (last,) = grouped(files[:3]), grouped(files[4:6])
         bad = Requests([files[3], 1_000_000], [64] * 2, [None] * 2)
         worse = Requests([directory], [64], [None])
-        with reader.reading([good, bad, worse, last]):
-            assert good.news() == all_of(files[:3])
+        with reader.reading(Batch([good, bad, worse, last])) as reading:
+            assert good.news(reading) == all_of(files[:3])
             with pytest.raises(OSError, match="Bad file descriptor") as exc:
-                bad.news()
+                bad.news(reading)
             assert exc.value.errno == errno.EBADF
             with pytest.raises(OSError, match=r"directory|Invalid argument"):
-                worse.news()
-            assert last.news() == all_of(files[4:6])
+                worse.news(reading)
+            assert last.news(reading) == all_of(files[4:6])
     finally:
         os.close(directory)
 
@@ -195,19 +195,37 @@ def test_kernel_that_does_not_tell(
 
     monkeypatch.setattr(aio._Context, "_take", take)
     requests = grouped(files)
-    with reader.reading(requests):
+    with reader.reading(Batch(requests)) as reading:
         for each in requests:
             with pytest.raises(OSError, match="Bad address"):
-                each.news()
+                each.news(reading)
 
 
 def test_nothing_under_way_afterwards(files: list[int], reader: Reader) -> None:
     """Whoever breaks off waits for what the kernel still writes, and begins nothing else."""
     requests = grouped(files)
-    with pytest.raises(ValueError, match="broken off"), reader.reading(requests):
+    with pytest.raises(ValueError, match="broken off"), reader.reading(Batch(requests)):
         raise ValueError("broken off")
     assert reader._helper is None or reader._helper.submit(int).result() == 0
     assert joined(news(reader, requests)) == [os.pread(fd, 64, 0) for fd in files]
+
+
+def test_again_and_again(files: list[int], reader: Reader, tmp_path: Path) -> None:
+    """A batch is read as often as one likes, and nobody takes one reading for another."""
+    requests = grouped(files)
+    first, *others = requests
+    batch = Batch(requests)
+    for number in range(5):
+        (tmp_path / "3").write_text(f"{number}\n")
+        with reader.reading(batch) as reading:
+            assert (3, f"{number}\n".encode()) in first.news(reading)
+            assert all(each.news(reading) for each in others) is not bool(number)
+    later = Batch(others)
+    assert first in batch
+    assert others[0] in later
+    assert others[0] not in batch
+    with reader.reading(later) as reading, pytest.raises(AssertionError, match="not in the batch"):
+        first.news(reading)
 
 
 @given(st.lists(st.integers(-200, 4096), max_size=50), st.randoms())
