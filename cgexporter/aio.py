@@ -50,7 +50,7 @@ class Requests:
         known: what is known of each.
 
     Attributes:
-        asked: the number of the `Batch` that they are in.
+        asked: the number of the last `Batch` that they were put in.
         known: the same list; whoever takes news puts them there.
         pointers: to an iocb for each file, as io_submit takes them.
         read: the number of the `Reading` whose results there are.
@@ -217,10 +217,6 @@ class Batch:
             pointers.extend(each.pointers)
         if chunk:
             self.chunks.append((chunk, pointers))
-
-    def __contains__(self, requests: Requests) -> bool:
-        """Whether it was made of these, and no later one was."""
-        return requests.asked == self.number
 
 
 class Reading:

@@ -454,7 +454,8 @@ class Directories:
 
     def is_in(self, batch: Batch) -> bool:
         """Whether the next `refresh` may take what is read of a batch."""
-        return self._requests is not None and self._requests in batch and not self._waits
+        requests = self._requests
+        return requests is not None and requests.asked == batch.number and not self._waits
 
     def refresh(
         self, descriptors: Descriptors, reading: Reading | None = None
