@@ -86,7 +86,6 @@ Pairs = Sequence[tuple[str, str | None]]
 
 # What follows the name in a sample's line, for each row of a section; "" where absent.
 _Texts = Sequence[str]
-_UNKNOWN = object()
 
 
 class _Subject:
@@ -100,13 +99,14 @@ class _Subject:
         setters: the same of what sets its limits.
         cgroup: as it was rendered last.
         sections: of that cgroup, what there is of each section of its level.
-        texts: of the sections without a label of their own, one behind the other.
+        values: of the sections without a label of their own, one behind the other.
+        texts: of the same; "" where there is no value.
         elements: of the others, by section: the texts of each element.
     """
 
     __slots__ = (
         *("cgroup", "elements", "info", "labels", "names", "pairs", "path", "sections"),
-        *("setters", "texts"),
+        *("setters", "texts", "values"),
     )
 
     def __init__(self, path: str, names: object, pairs: Pairs, info: Pairs) -> None:
@@ -117,6 +117,7 @@ class _Subject:
         self.info = f"{labels((*pairs, *info))} 1\n" if info else ""
         self.cgroup: Cgroup | None = None
         self.sections: Sequence[Any] = ()
+        self.values: list[float | None] = []
         self.texts: list[str] = []
         self.elements: dict[str, Sequence[_Texts]] = {}
         self.setters = ""
@@ -141,7 +142,7 @@ class _Section:
         self.everything = set(self._places)
         # For each row its text out of those of a subject.
         self._picks = [itemgetter(place) for place in self._places]
-        self._absent = [""] * len(rows)
+        self._absent = (None,) * len(rows)
         self._pick: Callable[[tuple[float | None, ...]], tuple[float | None, ...]] | None = None
 
     def _values(self, element: Any) -> tuple[float | None, ...]:
@@ -151,29 +152,21 @@ class _Section:
             self._pick = itemgetter(*places, places[-1])
         return self._pick(element)
 
-    def update(self, subject: _Subject, section: object, before: object, changed: set[int]) -> None:
-        """Bring a subject's texts of this section up to date.
+    def update(self, subject: _Subject, section: object, changed: set[int]) -> None:
+        """Bring a subject's values and texts of this section up to date.
 
         Args:
             subject: whose texts to change.
             section: as it is now; None where the host has none.
-            before: as it was when the texts were made, or _UNKNOWN.
             changed: gets the places of texts that may be new.
         """
-        place = self._place
-        if section is None:
-            subject.texts[place] = self._absent
-            changed.update(self._places)
-        elif before is None or before is _UNKNOWN:
-            subject.texts[place] = self._texts(subject.labels, section)
-            changed.update(self._places)
-        else:
-            # Of many values few change: what did not keeps its text.
-            now = self._values(section)
-            differ = map(ne, now, self._values(before))
-            for index, value in compress(zip(self._places, now, strict=False), differ):
-                subject.texts[index] = line(subject.labels, value)
-                changed.add(index)
+        now = self._absent if section is None else self._values(section)
+        # Of many values few change: what did not keeps its text.
+        differ = map(ne, now, subject.values[self._place])
+        for index, value in compress(zip(self._places, now, strict=False), differ):
+            subject.values[index] = value
+            subject.texts[index] = line(subject.labels, value)
+            changed.add(index)
 
     def update_elements(
         self, subject: _Subject, section: object, devices: Mapping[str, str]
@@ -195,7 +188,9 @@ class _Section:
         None stands for those that are not `changed`.
         """
         if self.labelled:
-            elements = (element for each in subjects for element in each.elements[self.name])
+            elements = (
+                element for each in subjects for element in each.elements.get(self.name, ())
+            )
             return zip(*elements, strict=True)
         texts = [subject.texts for subject in subjects]
         return (
@@ -320,6 +315,10 @@ class Publisher:
             level: attrgetter(*(each.name for each in its), "effective", "path")
             for level, its in self._sections.items()
         }
+        self._width = {
+            level: sum(len(each.rows) for each in its if not each.labelled)
+            for level, its in self._sections.items()
+        }
         self._subjects: dict[str, _Subject] = {}
         self._containers: Each[Container, _Subject] = Each(
             lambda c: self._kept(Level.CONTAINER, c.cgroup, c)
@@ -387,17 +386,21 @@ class Publisher:
         """Make the texts anew of the sections that are no longer the same object."""
         sections = self._sections[level]
         now = self._sections_of[level](cgroup)
-        then = subject.sections or [_UNKNOWN] * len(now)
+        if not subject.sections:
+            width = self._width[level]
+            subject.values, subject.texts = [None] * width, [""] * width
+            subject.sections = [None] * len(now)
+        then = subject.sections
         subject.cgroup, subject.sections = cgroup, now
         if now[-2] is not then[-2]:
             subject.setters = _setters(subject, cgroup.effective)
-        both = zip(sections, now, then, strict=False)
-        for section, its, before in compress(both, map(is_not, now, then)):
+        both = zip(sections, now, strict=False)
+        for section, its in compress(both, map(is_not, now, then)):
             changed = self._changed.setdefault(section, set())
             if section.labelled:
                 section.update_elements(subject, its, self._devices)
             else:
-                section.update(subject, its, before, changed)
+                section.update(subject, its, changed)
 
     def _families(self, level: Level, form: Format, parts: list[bytes]) -> None:
         subjects, changed = self._shown[level], self._changed
