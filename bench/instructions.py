@@ -2,13 +2,13 @@
 
     python3 bench/instructions.py                 this checkout
     python3 bench/instructions.py COMMIT          this checkout against a commit
-    python3 bench/instructions.py --workload N    what is counted (N scrapes), run by itself
 
 Runs scrapes of a captured host under `valgrind --tool=callgrind`, once with few and once with
 many, and takes the difference: start-up cancels out. The unit is the same difference of a
 fixed loop in plain Python, so that the figure holds from one build of Python to another.
 """
 
+import argparse
 import os
 import re
 import subprocess
@@ -69,28 +69,41 @@ def figure(package: Path) -> float:
     return scrape / unit
 
 
+def figure_of(commit: str) -> float:
+    """The figure of a commit of this repository."""
+    with tempfile.TemporaryDirectory() as directory:
+        archive = subprocess.run(
+            ["git", "archive", commit, "cgexporter"], cwd=ROOT, capture_output=True, check=False
+        )
+        if archive.returncode:
+            sys.exit(archive.stderr.decode().strip())
+        subprocess.run(["tar", "-x", "-C", directory], input=archive.stdout, check=True)
+        return figure(Path(directory))
+
+
 def main() -> None:
     """Print the figure, and a commit's beside it."""
-    match sys.argv[1:]:
-        case ["--workload", count]:
-            workload(int(count))
-        case ["--loop", count]:
-            loop(int(count))
-        case []:
-            print(f"a scrape costs {figure(ROOT):.2f} loops")
-        case [commit]:
-            with tempfile.TemporaryDirectory() as directory:
-                archive = subprocess.run(
-                    ["git", "archive", commit, "cgexporter"],
-                    cwd=ROOT,
-                    capture_output=True,
-                    check=True,
-                )
-                subprocess.run(["tar", "-x", "-C", directory], input=archive.stdout, check=True)
-                before, now = figure(Path(directory)), figure(ROOT)
-            print(f"{commit}: {before:.2f} loops a scrape, now {now:.2f}: {now / before:.3f} times")
-        case _:
-            sys.exit((__doc__ or "").strip())
+    flags = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    flags.add_argument("commit", nargs="?", help="to compare with")
+    for name in ("--workload", "--loop"):  # for the process whose instructions are counted
+        flags.add_argument(name, type=int, help=argparse.SUPPRESS)
+    arguments = flags.parse_args()
+    if arguments.workload is not None:
+        workload(arguments.workload)
+    elif arguments.loop is not None:
+        loop(arguments.loop)
+    elif arguments.commit is None:
+        print(f"a scrape costs {figure(ROOT):.2f} loops")
+    else:
+        before, now = figure_of(arguments.commit), figure(ROOT)
+        print(
+            f"{arguments.commit}: {before:.2f} loops a scrape, now {now:.2f}: "
+            f"{now / before:.3f} times"
+        )
 
 
 if __name__ == "__main__":
