@@ -15,7 +15,7 @@ import struct
 from array import array
 from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import accumulate, compress, count
-from operator import ne
+from operator import ne, not_
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,7 +31,12 @@ _POINTER_BYTES = 8
 _AT_ONCE = 512
 
 
-_layout = functools.lru_cache(1024)(struct.Struct)  # many cgroups have the same
+@functools.lru_cache(1024)  # many cgroups have the same
+def _starts_of(sizes: tuple[int, ...]) -> Sequence[int]:
+    """Where in a buffer each of some files begins."""
+    return tuple(accumulate(sizes, initial=0))[: len(sizes)]
+
+
 News = Sequence[tuple[int, bytes]]
 _Outcome = tuple["array[int]", bytes]
 
@@ -57,7 +62,7 @@ class Requests:
     """
 
     __slots__ = (
-        *("_buffer", "_cut", "_iocbs", "_news", "_outcome", "_taken"),
+        *("_buffer", "_iocbs", "_news", "_outcome", "_starts", "_taken"),
         *("asked", "known", "pointers", "read"),
     )
 
@@ -73,9 +78,7 @@ class Requests:
         first = self._iocbs.buffer_info()[0]
         self.pointers = array("q", range(first, first + len(iocbs), _IOCB.size))
         self.asked = self.read = 0
-        # Cuts the buffer into what there is room for of each file. One object, as a slice for each
-        # would not be: it is used where most of a CPU's cache is the kernel's.
-        self._cut = _layout("".join(f"{size}s" for size in sizes)).unpack
+        self._starts = _starts_of(tuple(sizes))
         # By file how many bytes were read, or -errno, and the whole buffer; as it is now, and as it
         # was when news of it were taken.
         self._outcome: _Outcome | None = None
@@ -86,7 +89,8 @@ class Requests:
         """The kernel has read what was requested, in the reading of that number.
 
         It is compared by the thread that let the kernel write it, which has it in its CPU's cache;
-        and with what the buffer held before, which lies in one piece as the files' contents do not.
+        and first with what the buffer held before, which lies in one piece as what is known does
+        not.
         """
         outcome = results, self._buffer.tobytes()
         if outcome == self._taken:  # one of the two is enough
@@ -96,13 +100,16 @@ class Requests:
         self.read = reading
 
     def _compared(self, lengths: "array[int]", data: bytes) -> News | OSError:
-        now = self._cut(data)
-        if self._taken is not None and lengths == self._taken[0]:
-            changed = map(ne, now, self._cut(self._taken[1]))
-            return [(n, now[n][: lengths[n]]) for n in compress(count(), changed)]
+        starts = self._starts
+        if self._taken is not None and lengths == self._taken[0]:  # what is known is as long
+            same = map(data.startswith, self.known, starts)
+            changed = compress(count(), map(not_, same))
+            return [(n, data[starts[n] : starts[n] + lengths[n]]) for n in changed]
         if (worst := min(lengths)) < 0:
             return OSError(-worst, os.strerror(-worst))
-        contents = [each[:length] for each, length in zip(now, lengths, strict=True)]
+        contents = [
+            data[start : start + length] for start, length in zip(starts, lengths, strict=True)
+        ]
         return other_than(self.known, contents)
 
     def news(self, reading: "Reading") -> News:

@@ -507,8 +507,10 @@ class Directories:
             return self._refresh_each(descriptors, look | Look.SELDOM if killed else look)
         changed: list[File] = []
         try:
-            requests = self._requests
-            news = requests.news(reading) if requests and reading else self._read()
+            if reading is not None and self._requests is not None:
+                news = self._requests.news(reading)
+            else:
+                news, self._requests = self._read(), None
             self._take(news, changed)
             if look is not Look.HELD:
                 others = self._refresh_each(descriptors, look & ~Look.HELD)
