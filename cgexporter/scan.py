@@ -320,10 +320,12 @@ class Scanner:
         if self.notices is not None:
             self._standstill.begin(machine.oom_kills, written=self.notices.take_reaching_below())
         with self._reading_ahead(found) as run.reading:
+            batch, self._batch = self._batch, None  # unless this scan ends
             self._read_each(found, cgroups, run, deadline)
+        self._standstill.end()
         self._late = run.late
-        if run.is_other_batch:
-            self._batch = None
+        if not run.is_other_batch:
+            self._batch = batch
         return Snapshot(
             started=found.started,
             duration_seconds=time.monotonic() - found.began,
@@ -372,6 +374,7 @@ class Scanner:
             except OSError as exc:
                 log.warning("cgroup %r skipped: %s", path, exc)
                 run.skipped += 1
+                run.is_other_batch = True
                 continue
             if cgroup is None:
                 self._forget(path)

@@ -56,7 +56,9 @@ class Standstill:
         # By directory, which files set no limit there, and "" for "is watched".
         self._free: dict[str, AbstractSet[str]] = {}
         self._below: Counter[str] = Counter()
+        # The machine's count in the last scan that ended, and in this one.
         self._kills: int | None = None
+        self._kills_now: int | None = None
         self._moved = self._again = False
         self._doubted = ""
         self._trusted = True
@@ -68,9 +70,9 @@ class Standstill:
             kills: the machine's count, None where it has none.
             written: somebody wrote to a file of `REACHING_BELOW`.
         """
-        moved = kills is None or kills != self._kills
+        self._kills_now = kills
         # The machine's counter comes first, the cgroup's a moment later: so twice.
-        self.has_killed, self._moved, self._kills = moved or self._moved, moved, kills
+        self.has_killed = self._has_moved() or self._moved
         self._before = self.version
         if written or self._again:
             self.version += 1
@@ -79,6 +81,13 @@ class Standstill:
             self._trusted = False
             self.version += 1
         self._again, self._doubted = False, ""
+
+    def end(self) -> None:
+        """End a scan that has come to all cgroups; what others did not read is still to be read."""
+        self._moved, self._kills = self._has_moved(), self._kills_now
+
+    def _has_moved(self) -> bool:
+        return self._kills_now is None or self._kills_now != self._kills
 
     def cpus_changed(self) -> None:
         """Say that the root has other CPUs or nodes; those below follow, not all at once."""

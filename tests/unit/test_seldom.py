@@ -21,6 +21,7 @@ def standstill() -> Standstill:
         standstill.note(path, FREE)
     for _ in range(3):
         standstill.begin(0, written=False)
+        standstill.end()
     return standstill
 
 
@@ -78,7 +79,22 @@ def test_kills() -> None:
     for kills in (3, 3, 3, 4, 4, 4, None, 4, 4, 4):
         standstill.begin(kills, written=False)
         seen.append(standstill.has_killed)
+        standstill.end()
     assert seen == [True, True, False, True, True, False, True, True, True, False]
+
+
+def test_kills_in_a_scan_that_did_not_end(standstill: Standstill) -> None:
+    """Who was not come to then is read in the next scan that ends, and in the one after it."""
+    for _ in range(3):
+        standstill.begin(1, written=False)
+        assert standstill.has_killed
+    standstill.end()
+    seen = []
+    for _ in range(3):
+        standstill.begin(1, written=False)
+        seen.append(standstill.has_killed)
+        standstill.end()
+    assert seen == [True, False, False]
 
 
 def test_versions(standstill: Standstill) -> None:
