@@ -497,7 +497,7 @@ class Directories:
 
     def _look_at_cpus(self, changed: Iterable[File]) -> None:
         if any(file.occasion == CPUS for file in changed):
-            self._standstill.cpus_changed()
+            self._standstill.read_twice()  # those below follow, not all at once
 
     def _refresh(
         self, descriptors: Descriptors, look: Look, reading: Reading | None

@@ -89,17 +89,13 @@ class Standstill:
     def _has_moved(self) -> bool:
         return self._kills_now is None or self._kills_now != self._kills
 
-    def cpus_changed(self) -> None:
-        """Say that the root has other CPUs or nodes; those below follow, not all at once."""
-        self._read_twice()
-
     def doubt(self, name: str) -> None:
         """Say that a file changed and nothing told of it: the next `begin` must, or none will."""
         if self.version == self._before:
             self._doubted = name
 
-    def _read_twice(self) -> None:
-        """Who was read in this scan is to be read in the next."""
+    def read_twice(self) -> None:
+        """Read all that stands still from here on in this scan, and all of it in the next."""
         self.version += 1
         self._again = True
 
@@ -118,7 +114,7 @@ class Standstill:
         if not self._below[above]:
             del self._below[above]
         if path in self._below:
-            self._read_twice()
+            self.read_twice()
 
     def holds(self, path: str, top: str, occasion: Occasion) -> bool:
         """Whether a file of a directory stands still until its occasion.

@@ -2,10 +2,9 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,7 @@ from cgexporter import files, host
 from cgexporter.hierarchies import find
 from cgexporter.model import Cgroup
 from cgexporter.scan import Scanner
-from tests.integration.cgroups import Cgroups
+from tests.integration.cgroups import Cgroups, _give_cpus
 from tests.integration.reading import hierarchies
 from tests.integration.support import eventually
 
@@ -67,7 +66,8 @@ class Family:
         self._child = f"{self._id}/below"
         for each in (self._id, self._child):
             cgroups.make(each, {})
-            _give_cpus(cgroups.directories(each))
+            for directory in cgroups.directories(each):
+                _give_cpus(directory)
         self.heeding, self._plain = (
             Scanner(
                 find("/sys/fs/cgroup", "/proc"),
@@ -140,14 +140,6 @@ class Family:
     def _is_empty(self, each: str) -> bool:
         procs = (directory / "cgroup.procs" for directory in self._cgroups.directories(each))
         return not any(file.read_text() for file in procs)
-
-
-def _give_cpus(directories: Sequence[Path]) -> None:
-    """On v1 nothing may run in a cgroup without."""
-    for directory in directories:
-        for name in ("cpuset.cpus", "cpuset.mems"):
-            if (directory / name).exists():
-                (directory / name).write_text((directory.parent / name).read_text())
 
 
 @pytest.fixture

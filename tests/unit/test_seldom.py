@@ -109,7 +109,7 @@ def test_versions(standstill: Standstill) -> None:
     begin(written=True)
     begin()
     assert seen == [0, 0, 1, 1]
-    standstill.cpus_changed()
+    standstill.read_twice()
     begin()
     begin()
     assert seen[4:] == [3, 3]
