@@ -10,6 +10,7 @@ import enum
 import functools
 import math
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import compress, repeat
@@ -99,14 +100,14 @@ class _Subject:
         setters: the same of what sets its limits.
         cgroup: as it was rendered last.
         sections: of that cgroup, what there is of each section of its level.
-        values: of the sections without a label of their own, one behind the other.
-        texts: of the same; "" where there is no value.
+        texts: of the sections without a label of their own, one behind the other; "" where there is
+            no value.
         elements: of the others, by section: the texts of each element.
     """
 
     __slots__ = (
         *("cgroup", "elements", "info", "labels", "names", "pairs", "path", "sections"),
-        *("setters", "texts", "values"),
+        *("setters", "texts"),
     )
 
     def __init__(self, path: str, names: object, pairs: Pairs, info: Pairs) -> None:
@@ -117,7 +118,6 @@ class _Subject:
         self.info = f"{labels((*pairs, *info))} 1\n" if info else ""
         self.cgroup: Cgroup | None = None
         self.sections: Sequence[Any] = ()
-        self.values: list[float | None] = []
         self.texts: list[str] = []
         self.elements: dict[str, Sequence[_Texts]] = {}
         self.setters = ""
@@ -142,31 +142,40 @@ class _Section:
         self.everything = set(self._places)
         # For each row its text out of those of a subject.
         self._picks = [itemgetter(place) for place in self._places]
-        self._absent = (None,) * len(rows)
-        self._pick: Callable[[tuple[float | None, ...]], tuple[float | None, ...]] | None = None
+        self._fields: Sequence[int] = ()
+        # By field its index, and the places of the texts that show it.
+        self._shown: Sequence[tuple[int, Sequence[int]]] = ()
 
-    def _values(self, element: Any) -> tuple[float | None, ...]:
-        """The value of each row, and the last once more: of one place itemgetter gives no tuple."""
-        if self._pick is None:  # by place: an attribute of a named tuple is looked up by its name
-            places = [element._fields.index(row.attribute) for row in self.rows]
-            self._pick = itemgetter(*places, places[-1])
-        return self._pick(element)
+    def _learn(self, element: Any) -> None:
+        """Find out which field each row shows: an attribute is looked up by its name."""
+        self._fields = [element._fields.index(row.attribute) for row in self.rows]
+        places: list[list[int]] = [[] for _ in element]
+        for place, index in zip(self._places, self._fields, strict=True):
+            places[index].append(place)
+        self._shown = tuple(enumerate(places))
 
-    def update(self, subject: _Subject, section: object, changed: set[int]) -> None:
-        """Bring a subject's values and texts of this section up to date.
+    def update(self, subject: _Subject, then: Any, now: Any, changed: set[int]) -> None:
+        """Bring a subject's texts of this section up to date.
 
         Args:
             subject: whose texts to change.
-            section: as it is now; None where the host has none.
+            then: the section that they were made of; None: they are empty.
+            now: as it is now; None where the host has none.
             changed: gets the places of texts that may be new.
         """
-        now = self._absent if section is None else self._values(section)
+        texts = subject.texts
+        if now is None:
+            texts[self._place] = [""] * len(self.rows)
+            changed |= self.everything
+            return
+        if not self._fields:
+            self._learn(now)
         # Of many values few change: what did not keeps its text.
-        differ = map(ne, now, subject.values[self._place])
-        for index, value in compress(zip(self._places, now, strict=False), differ):
-            subject.values[index] = value
-            subject.texts[index] = line(subject.labels, value)
-            changed.add(index)
+        differ = repeat(True) if then is None else map(ne, now, then)
+        for index, shown_at in compress(self._shown, differ):
+            for place in shown_at:
+                texts[place] = line(subject.labels, now[index])
+                changed.add(place)
 
     def update_elements(
         self, subject: _Subject, section: object, devices: Mapping[str, str]
@@ -198,8 +207,10 @@ class _Section:
             for place, pick in zip(self._places, self._picks, strict=True)
         )
 
-    def _texts(self, labelled: str, element: object) -> list[str]:
-        return [line(labelled, value) for value in self._values(element)[:-1]]
+    def _texts(self, labelled: str, element: Any) -> list[str]:
+        if not self._fields:
+            self._learn(element)
+        return [line(labelled, element[index]) for index in self._fields]
 
 
 def line(labelled: str, value: float | None) -> str:
@@ -225,6 +236,21 @@ def _sections(rows: Iterable[Metric], level: Level) -> list[_Section]:
         sections.append(_Section(name, its, start))
         start += 0 if sections[-1].labelled else len(its)
     return sections
+
+
+class _Rows:
+    """What a level publishes.
+
+    Attributes:
+        sections: in the order of the table.
+        sections_of: of a cgroup each of them and its effective limits; and one more, for a tuple.
+        width: how many texts a subject has.
+    """
+
+    def __init__(self, rows: Iterable[Metric], level: Level) -> None:
+        self.sections = _sections(rows, level)
+        self.sections_of = attrgetter(*(each.name for each in self.sections), "effective", "path")
+        self.width = sum(len(each.rows) for each in self.sections if not each.labelled)
 
 
 def container_pairs(container: Container) -> Pairs:
@@ -308,29 +334,18 @@ class Publisher:
         self, rows: Sequence[Metric] = METRICS, levels: Sequence[Level] = tuple(Level)
     ) -> None:
         self._levels = levels
-        self._sections = {level: _sections(rows, level) for level in levels}
+        self._rows = {level: _Rows(rows, level) for level in levels}
         self._tells_limits = any(row.section == "effective" for row in rows)
-        # By level, each section of a cgroup and its effective limits; and one more, for a tuple.
-        self._sections_of = {
-            level: attrgetter(*(each.name for each in its), "effective", "path")
-            for level, its in self._sections.items()
-        }
-        self._width = {
-            level: sum(len(each.rows) for each in its if not each.labelled)
-            for level, its in self._sections.items()
-        }
         self._subjects: dict[str, _Subject] = {}
-        self._containers: Each[Container, _Subject] = Each(
-            lambda c: self._kept(Level.CONTAINER, c.cgroup, c)
-        )
-        self._pods: Each[Pod, _Subject] = Each(lambda pod: self._kept(Level.POD, pod.cgroup, pod))
+        self._containers: Each[Container, _Subject] = Each(self._keeper(Level.CONTAINER))
+        self._pods: Each[Pod, _Subject] = Each(self._keeper(Level.POD))
         self._devices: Mapping[str, str] = {}
         # By sample name, the texts of its last lines and those lines.
         self._lines: dict[str, tuple[tuple[str, ...], bytes]] = {}
         # Whom each level showed last, in order.
         self._shown: dict[Level, list[_Subject]] = {}
         # Of what a text may be new since the last page: places by section.
-        self._changed: dict[_Section, set[int]] = {}
+        self._changed: defaultdict[_Section, set[int]] = defaultdict(set)
 
     def render(self, view: View, form: Format) -> list[bytes]:
         """Render all families of the table and the info families, without ``# EOF``.
@@ -353,7 +368,7 @@ class Publisher:
 
     def _take(self, view: View) -> None:
         """Bring the texts of whoever there is something to say of up to date."""
-        self._changed = {}
+        self._changed.clear()
         if self._devices != view.snapshot.devices:
             self._devices = view.snapshot.devices
             self._subjects = {}  # device names are in their texts
@@ -365,46 +380,52 @@ class Publisher:
         tiers = view.tiers
         for cgroup in view.cgroups:
             if level := _LEVELS.get(tiers[cgroup.path]):
-                shown[level].append(self._kept(level, cgroup, cgroup))
+                shown[level].append(self._kept(self._rows.get(level), cgroup, level, cgroup))
         if len(self._subjects) > sum(map(len, shown.values())):
             self._subjects = {each.path: each for its in shown.values() for each in its}
         for level in self._levels:
             # By identity: subjects have no other equality.
             if shown[level] != self._shown.get(level):
-                self._changed.update((each, each.everything) for each in self._sections[level])
+                self._changed.update((each, each.everything) for each in self._rows[level].sections)
         self._shown = shown
 
-    def _kept(self, level: Level, cgroup: Cgroup, owner: Container | Pod | Cgroup) -> _Subject:
-        """What is kept of an owner, with its texts as they are now."""
+    def _keeper(self, level: Level) -> Callable[[Any], _Subject]:
+        rows = self._rows.get(level)
+        return lambda owner: self._kept(rows, owner.cgroup, level, owner)
+
+    def _kept(
+        self, rows: _Rows | None, cgroup: Cgroup, level: Level, owner: Container | Pod | Cgroup
+    ) -> _Subject:
+        """What is kept of an owner, with its texts as they are now where its level has rows."""
         last = self._subjects.get(cgroup.path)
-        subject = self._subjects[cgroup.path] = _subject(level, cgroup, owner, last)
-        if level in self._levels and subject.cgroup is not cgroup:
-            self._update(level, subject, cgroup)
+        subject = _subject(level, cgroup, owner, last)
+        if subject is not last:
+            self._subjects[cgroup.path] = subject
+        if rows is not None and subject.cgroup is not cgroup:
+            self._update(rows, subject, cgroup)
         return subject
 
-    def _update(self, level: Level, subject: _Subject, cgroup: Cgroup) -> None:
+    def _update(self, rows: _Rows, subject: _Subject, cgroup: Cgroup) -> None:
         """Make the texts anew of the sections that are no longer the same object."""
-        sections = self._sections[level]
-        now = self._sections_of[level](cgroup)
+        now = rows.sections_of(cgroup)
         if not subject.sections:
-            width = self._width[level]
-            subject.values, subject.texts = [None] * width, [""] * width
-            subject.sections = [None] * len(now)
+            subject.texts = [""] * rows.width
+            subject.sections = (None,) * len(now)
         then = subject.sections
         subject.cgroup, subject.sections = cgroup, now
         if now[-2] is not then[-2]:
             subject.setters = _setters(subject, cgroup.effective)
-        both = zip(sections, now, strict=False)
-        for section, its in compress(both, map(is_not, now, then)):
-            changed = self._changed.setdefault(section, set())
+        three = zip(rows.sections, then, now, strict=False)
+        for section, before, its in compress(three, map(is_not, now, then)):
+            changed = self._changed[section]
             if section.labelled:
                 section.update_elements(subject, its, self._devices)
             else:
-                section.update(subject, its, changed)
+                section.update(subject, before, its, changed)
 
     def _families(self, level: Level, form: Format, parts: list[bytes]) -> None:
         subjects, changed = self._shown[level], self._changed
-        for section in self._sections[level]:
+        for section in self._rows[level].sections:
             columns: Iterator[tuple[str, ...] | None] = repeat(None)
             if section in changed:
                 columns = section.columns(subjects, changed[section])
