@@ -1,10 +1,13 @@
 """Gzip pages of which much is what it was in the page before. Source: RFC 1951, RFC 1952."""
 
 import struct
-import zlib
 from collections.abc import Iterable
 
-# Higher levels cost four times as much for a tenth of the size.
+try:  # the same functions in a sixth of the time: docs/decisions/0002-dependencies.md
+    from isal import isal_zlib as zlib
+except ImportError:  # a processor that it is not built for
+    import zlib  # type: ignore[no-redef]
+
 _LEVEL = 1
 # No name, no time, made by the fastest level, on whatever system.
 _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"

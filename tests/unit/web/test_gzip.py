@@ -1,13 +1,31 @@
 """Pages put together of what was compressed before are what any reader of gzip takes for them."""
 
 import gzip
+import importlib
 import random
+import sys
 import zlib
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cgexporter.web.gzip
 from cgexporter.web.gzip import Gzip
+
+
+@pytest.fixture(params=["isal", "zlib"], autouse=True, scope="module")
+def library(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What compresses here, and on a processor that it is not built for."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "zlib":
+            patch.setitem(sys.modules, "isal", None)
+        importlib.reload(cgexporter.web.gzip)
+        assert request.param in vars(cgexporter.web.gzip)["zlib"].__name__
+        patch.setattr(f"{__name__}.Gzip", cgexporter.web.gzip.Gzip)
+        yield
+    importlib.reload(cgexporter.web.gzip)
 
 
 def lines(seed: int, count: int) -> bytes:
