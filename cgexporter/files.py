@@ -392,6 +392,10 @@ class Directory:
 _Below = Sequence[tuple[Directory, Sequence[File]]]
 
 
+def _where_any(pairs: Iterable[tuple[Directory, Sequence[File]]]) -> _Below:
+    return [(directory, files) for directory, files in pairs if files]
+
+
 class Directories:
     """The directories of one cgroup, one in each of its hierarchies, read again and again.
 
@@ -503,8 +507,9 @@ class Directories:
         self, descriptors: Descriptors, look: Look, reading: Reading | None
     ) -> list[File] | None:
         killed = self._standstill.has_killed
+        one_by_one = look | Look.SELDOM if killed else look
         if reading is None and (look is not Look.HELD or self._waits or self._is_told()):
-            return self._refresh_each(descriptors, look | Look.SELDOM if killed else look)
+            return self._refresh_each(descriptors, one_by_one)
         changed: list[File] = []
         try:
             if reading is not None and self._requests is not None:
@@ -520,7 +525,7 @@ class Directories:
                 if not directory.read_unheld(files, changed):
                     return None
         except OSError:  # each for itself says why
-            others = self._refresh_each(descriptors, look | Look.SELDOM if killed else look)
+            others = self._refresh_each(descriptors, one_by_one)
             return None if others is None else changed + others
         return changed
 
@@ -576,10 +581,10 @@ class Directories:
         if fds != self._fds or sizes != self._sizes:
             self._fds, self._sizes, self._requests = fds, sizes, None
         self._contents[:] = [file.content for file in self._held]
-        unheld = [(directory, [f for f in files if f.fd < 0]) for directory, files in steady]
-        self._unheld = [(directory, files) for directory, files in unheld if files]
-        kills = [(directory, directory.waiting_for_kills()) for directory in self._directories]
-        self._kills = [(directory, files) for directory, files in kills if files]
+        self._unheld = _where_any(
+            (directory, [file for file in files if file.fd < 0]) for directory, files in steady
+        )
+        self._kills = _where_any((each, each.waiting_for_kills()) for each in self._directories)
         self._watches = [d.watch for d in self._directories if d.watch is not None]
         self._waits = any(directory.waits for directory in self._directories)
 

@@ -72,18 +72,18 @@ def cpu_v1(
     idle: int | None,
 ) -> Cpu:
     """Build from the cpu and cpuacct controllers' files."""
-    stat = stat or v1.CpuStat()
-    ticks = ticks or v1.CpuacctStat()
+    periods, throttled, throttled_nsec, bursts, burst_nsec = stat or v1.CpuStat()
+    user, system = ticks or v1.CpuacctStat()
     return Cpu(
         seconds(usage_nsec, NANOSECONDS),
-        seconds(ticks.user, _USER_HZ),
-        seconds(ticks.system, _USER_HZ),
-        stat.nr_periods,
-        stat.nr_throttled,
-        seconds(stat.throttled_time, NANOSECONDS),
+        seconds(user, _USER_HZ),
+        seconds(system, _USER_HZ),
+        periods,
+        throttled,
+        seconds(throttled_nsec, NANOSECONDS),
         seconds(local_nsec, NANOSECONDS),
-        stat.nr_bursts,
-        seconds(stat.burst_time, NANOSECONDS),
+        bursts,
+        seconds(burst_nsec, NANOSECONDS),
         None if quota is None or period_usec is None else quota / period_usec,
         seconds(period_usec, MICROSECONDS),
         seconds(burst_usec, MICROSECONDS),

@@ -8,7 +8,7 @@ from cgexporter.parse.formats import FlatKeyed, decimal, nested_keyed
 class MemoryStat(NamedTuple):
     """One reading of ``memory.stat``: bytes, and counts of pages or faults; None = absent.
 
-    Every value includes the cgroup's descendants.
+    Every value includes the cgroup's descendants. The order is that of `model.Memory`.
     """
 
     anon: int | None = None
@@ -20,13 +20,13 @@ class MemoryStat(NamedTuple):
     file_dirty: int | None = None
     file_writeback: int | None = None
     inactive_file: int | None = None
-    active_file: int | None = None
     slab_reclaimable: int | None = None
     slab_unreclaimable: int | None = None
-    workingset_refault_anon: int | None = None
-    workingset_refault_file: int | None = None
+    active_file: int | None = None
     pgscan: int | None = None
     pgsteal: int | None = None
+    workingset_refault_anon: int | None = None
+    workingset_refault_file: int | None = None
     pgfault: int | None = None
     pgmajfault: int | None = None
 
