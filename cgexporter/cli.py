@@ -22,6 +22,8 @@ from cgexporter.logs import configure
 from cgexporter.metric import Level
 from cgexporter.metrics import COLLECTORS, DEFAULT_COLLECTORS
 
+_DEFAULTS = Settings()
+
 
 def _regex(text: str) -> str:
     try:
@@ -137,7 +139,7 @@ def parser() -> Parser:
         dest="max_cgroups",
         metavar="N",
         type=_count,
-        default=10_000,
+        default=_DEFAULTS.max_cgroups,
         help="read at most N cgroups, containers and pods first (default: %(default)s)",
     )
     scan.add_argument(
@@ -145,7 +147,7 @@ def parser() -> Parser:
         dest="max_open_files",
         metavar="N",
         type=_count,
-        default=100_000,
+        default=_DEFAULTS.max_open_files,
         help="while serving, hold at most N kernel files open between scans; more cost memory, "
         "fewer cost CPU time (default: %(default)s, and what RLIMIT_NOFILE allows)",
     )
@@ -182,7 +184,7 @@ def _add_network(network: argparse._ArgumentGroup) -> None:
         dest="sweep_ms",
         metavar="N",
         type=_milliseconds,
-        default=0.3,
+        default=_DEFAULTS.sweep_milliseconds,
         help="look at processes' namespaces for at most N milliseconds of a scan, per 100 "
         "containers begun; more finds changes sooner (default: %(default)s)",
     )
