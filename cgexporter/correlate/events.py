@@ -30,10 +30,11 @@ import select
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cgexporter import inotify, kernel
+from cgexporter.correlate.count_files import CountFiles
 from cgexporter.correlate.counts import NOTHING, Counts, add, counts_of, less, most, times
 from cgexporter.correlate.outlived import Outlived
 from cgexporter.correlate.tiers import Tier
@@ -43,11 +44,7 @@ from cgexporter.inotify import Inotify, Unwatched
 from cgexporter.kernel import Missing
 from cgexporter.model import Cgroup
 from cgexporter.model.kept import Kept
-from cgexporter.parse.formats import ParseError
-from cgexporter.parse.memory import parse_memory_events
-from cgexporter.parse.pids import parse_pids_events
 from cgexporter.parse.proc import parse_oom_kills
-from cgexporter.parse.v1.memory import parse_oom_kill
 from cgexporter.walker import Walker
 
 log = logging.getLogger(__name__)
@@ -64,52 +61,6 @@ _YOUNG_SECONDS = 10.0
 _RETRY_SECONDS = 1
 # Rank of containers: see identity.rank.
 _CONTAINER_RANK = 0
-
-
-def _parse_memory(data: bytes) -> Counts:
-    events = parse_memory_events(data)
-    return events.oom_kill, events.high, None
-
-
-def _parse_oom_control(data: bytes) -> Counts:
-    return parse_oom_kill(data), None, None
-
-
-def _parse_pids(data: bytes) -> Counts:
-    return None, None, parse_pids_events(data)
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A file of counters, in the hierarchy that has it on this host.
-
-    Attributes:
-        container: the file of a container, which counts what is below too.
-        others: the files of another cgroup, which count itself alone; the first that is there.
-        notifies: the kernel tells inotify of each count.
-    """
-
-    hierarchy: Hierarchy
-    container: str
-    others: tuple[str, ...]
-    parse: Callable[[bytes], Counts]
-    notifies: bool = True
-
-    def names(self, with_below: bool) -> tuple[str, ...]:
-        """The files to choose from, which count what is below too or not."""
-        return (self.container,) if with_below else self.others
-
-
-def _sources(hierarchies: Hierarchies) -> Iterator[_Source]:
-    unified = hierarchies.unified
-    if memory := hierarchies.legacy.get("memory"):
-        name = "memory.oom_control"
-        yield _Source(memory, name, (name,), _parse_oom_control, notifies=False)
-    elif unified:
-        yield _Source(unified, "memory.events", ("memory.events.local",), _parse_memory)
-    if pids := hierarchies.legacy.get("pids") or unified:
-        # Until Linux 6.12 pids.events counted the cgroup itself alone.
-        yield _Source(pids, "pids.events", ("pids.events.local", "pids.events"), _parse_pids)
 
 
 @dataclass(slots=True)
@@ -170,7 +121,7 @@ class EventWatcher:
         self._hierarchies = hierarchies
         self._rank = rank
         self._max_cgroups = max_cgroups
-        self._sources = tuple(_sources(hierarchies))
+        self._files = CountFiles(hierarchies)
         self._inotify = Inotify()
         self._lock = threading.Lock()
         self._tracked: dict[str, _Tracked] = {}
@@ -239,7 +190,7 @@ class EventWatcher:
         self._inotify.close()
 
     def _trees(self) -> list[Hierarchy]:
-        trees = dict.fromkeys(source.hierarchy for source in self._sources)
+        trees = dict.fromkeys(file.hierarchy for file in self._files)
         if self._hierarchies.unified:
             trees[self._hierarchies.unified] = None
         return list(trees)
@@ -422,9 +373,9 @@ class EventWatcher:
 
     def _watch_files(self, tracked: _Tracked, hierarchy: Hierarchy) -> None:
         tracked.waiting.discard(hierarchy)
-        for source in self._sources:
-            if source.hierarchy is hierarchy and source.notifies:
-                names = source.names(tracked.is_container)
+        for file in self._files:
+            if file.hierarchy is hierarchy and file.notifies:
+                names = file.names(tracked.is_container)
                 if not any(self._watch(tracked, hierarchy, n, inotify.MODIFY) for n in names):
                     tracked.waiting.add(hierarchy)  # for its controller to be switched on
         memory = self._hierarchies.legacy.get("memory")
@@ -468,22 +419,7 @@ class EventWatcher:
 
     def _read(self, tracked: _Tracked, *, fresh: bool = True) -> None:
         """Bring a cgroup's counts up to date. What is gone keeps its last ones."""
-        self._count(tracked, self._read_counts(tracked.path, tracked.is_container), fresh=fresh)
-
-    def _read_counts(self, path: str, with_below: bool = True) -> Counts:
-        counts = NOTHING
-        for source in self._sources:
-            directory = source.hierarchy.directory(path)
-            for name in source.names(with_below):
-                content = kernel.read_path(f"{directory}/{name}")
-                if isinstance(content, Missing):
-                    continue
-                try:
-                    counts = add(counts, source.parse(content))
-                except ParseError as exc:
-                    log.debug("%s/%s: %s", directory, name, exc)
-                break
-        return counts
+        self._count(tracked, self._files.read(tracked.path, tracked.is_container), fresh=fresh)
 
     def _count(self, tracked: _Tracked, counts: Counts, *, fresh: bool = True) -> None:
         if counts == tracked.counts:
@@ -563,7 +499,7 @@ class EventWatcher:
                 self._published,
                 {path: counts for path, counts in known.items() if path not in pods},
                 self._is_born,
-                self._read_counts,
+                self._files.read,
             )
             kept = {}
             for path, owner in owners.items():
