@@ -14,7 +14,7 @@ from cgexporter.descriptors import Descriptors
 from cgexporter.inotify import Notices, Watch
 from cgexporter.kernel import READ_FLAGS, Content, Missing, read_to_end, reason, there_is
 from cgexporter.seldom import CPUS, NO_LIMIT, WRITTEN, Occasion, Standstill, free_of_limits
-from cgexporter.walker import EVERY, is_due, turn_of
+from cgexporter.walker import EVERY, next_due, turn_of
 
 _FIRST_SIZE = 4096
 # A number that grows needs a digit more: so many bytes, and an eighth of all, are kept free.
@@ -404,8 +404,8 @@ class Directories:
     """
 
     __slots__ = (
-        *("_contents", "_directories", "_fds", "_found", "_has_top", "_held", "_kills"),
-        *("_overdue", "_reads", "_requests", "_sizes", "_standstill", "_turn", "_unheld"),
+        *("_contents", "_directories", "_due", "_fds", "_found", "_has_top", "_held", "_kills"),
+        *("_reads", "_requests", "_sizes", "_standstill", "_turn", "_unheld"),
         *("_version", "_waits", "_watches", "late"),
     )
 
@@ -424,11 +424,11 @@ class Directories:
         self._has_top = any(directory.is_top for directory in directories)
         self._watches: Sequence[Watch] = ()
         self._waits = False
-        self._reads = 0
+        # How often it was read, and at which number the others have their turn.
+        self._reads = self._due = 0
         self._turn = turn_of(directories[0].inode) if directories else 0
         self._requests: Requests | None = None  # for the held files
         self.late = False
-        self._overdue = False
         self._found: list[File] = []  # whose content was new when it caught up
 
     def __iter__(self) -> Iterator[Directory]:
@@ -478,20 +478,21 @@ class Directories:
         """
         if not self._directories:  # who asks for namespaces alone reads no file
             return []
-        look = Look.HELD
         if reading is not None and not self.is_in(reading.batch):
             reading = None
-        if self._overdue or is_due(self._reads, self._turn):
-            if reading is not None and self._reads >= EVERY and not self._overdue:
+        look, due = Look.HELD, self._due
+        if self._reads >= due:
+            if reading is not None and due >= EVERY:
                 self.late = True
             else:
                 look = Look.ALL
+            due = next_due(self._reads, self._turn)
         if self._version != self._standstill.version:
             look |= Look.SELDOM
         self._reads += 1
-        self._overdue = True  # where this breaks off
+        self._due = 0  # where this breaks off
         changed = self._refresh(descriptors, look, reading)
-        self._overdue = False
+        self._due = due
         if self._found and changed is not None:
             changed += self._found
             self._found = []
@@ -540,7 +541,7 @@ class Directories:
         try:
             found = self._refresh_each(descriptors, Look.SELDOM | Look.MISSING)
         except OSError:
-            self._overdue, found = True, None
+            self._due, found = 0, None
         everything = (file for directory in self._directories for file in directory.files)
         self._found += everything if found is None else found
 
@@ -550,10 +551,12 @@ class Directories:
         )
 
     def _take(self, news: News, changed: list[File]) -> None:
-        for place, data in news:
+        for place, content in news:
             file = self._held[place]
-            self._contents[place] = file.content = file.whole(file.fd, data)
-            if file.size != self._sizes[place]:
+            if len(content) < file.size:
+                self._contents[place] = file.content = content
+            else:  # there may be more
+                self._contents[place] = file.content = file.whole(file.fd, content)
                 self._sizes[place] = file.size
                 self._requests = None
             changed.append(file)

@@ -126,11 +126,7 @@ class _Watched:
             self.all_parts = False
             return last
         errors = len(run.odd)
-        parts: dict[int, None] = {}  # each once
-        for file in changed:
-            for part, parse, place in file.readers:
-                self.parsed[part][place] = run.parsed(parse, file, path)
-                parts[part] = None
+        parts = self._parse(changed, path, run)
         sources = self.sources
         new = {sources[p].section: sources[p].make(self.parsed[p], leaf) for p in parts}
         self.all_parts = len(run.odd) > errors
@@ -142,6 +138,22 @@ class _Watched:
             last = Cgroup(path, inode, leaf, trees=trees)
         self.cgroup = last.changed(leaf=leaf, **new)
         return self.cgroup
+
+    def _parse(self, files: Iterable[File], path: str, run: "_Run") -> Iterable[int]:
+        """Parse files; returns the numbers of the sections that are made of them, each once."""
+        parts: dict[int, None] = {}
+        for file in files:
+            content = file.content
+            for part, parse, place in file.readers:
+                made = None  # where there is nothing, or not its format
+                if isinstance(content, bytes):
+                    try:
+                        made = parse(content)
+                    except ParseError as exc:
+                        run.note_error(file, path, exc)
+                self.parsed[part][place] = made
+                parts[part] = None
+        return parts
 
     def close(self, descriptors: Descriptors) -> None:
         self.directories.close(descriptors)
@@ -159,18 +171,7 @@ class _Run:
     odd: set[int] = field(default_factory=set)
     late: list[Directories] = field(default_factory=list)
 
-    def parsed(self, parse: Parse, file: File, path: str) -> object:
-        """What a parser makes of a file; None where there is nothing, or not its format."""
-        content = file.content
-        if isinstance(content, Missing):
-            return None
-        try:
-            return parse(content)
-        except ParseError as exc:
-            self._note_error(file, path, exc)
-            return None
-
-    def _note_error(self, file: File, path: str, exc: ParseError) -> None:
+    def note_error(self, file: File, path: str, exc: ParseError) -> None:
         """Count a file that has not its format, once however many sections it is part of."""
         if id(file) in self.odd:
             return

@@ -4,6 +4,7 @@ import logging
 import mmap
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -73,9 +74,9 @@ def host(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
 @pytest.fixture
 def not_due(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing has its turn to be looked at again."""
-    del host  # it has settled
-    for module in (files, walker):
-        monkeypatch.setattr(module, "is_due", lambda *_: False)
+    monkeypatch.setattr(walker, "is_due", lambda *_: False)
+    monkeypatch.setattr(files, "next_due", lambda *_: sys.maxsize)
+    host.settle()  # each file had its last turn
 
 
 @pytest.fixture
