@@ -15,7 +15,7 @@ import struct
 from array import array
 from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import accumulate, compress, count
-from operator import ne, not_
+from operator import ne
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ _AT_ONCE = 1024
 
 
 @functools.lru_cache(1024)  # many cgroups have the same
-def _starts_of(sizes: tuple[int, ...]) -> Sequence[int]:
-    """Where in a buffer each of some files begins."""
-    return tuple(accumulate(sizes, initial=0))[: len(sizes)]
+def _cutter(sizes: tuple[int, ...]) -> Callable[[bytes], tuple[bytes, ...]]:
+    """Cuts a buffer into the places of some files."""
+    return struct.Struct("".join(f"{size}s" for size in sizes)).unpack
 
 
 News = Sequence[tuple[int, bytes]]
@@ -62,7 +62,7 @@ class Requests:
     """
 
     __slots__ = (
-        *("_buffer", "_iocbs", "_news", "_outcome", "_starts", "_taken"),
+        *("_buffer", "_iocbs", "_news", "_outcome", "_cut", "_taken"),
         *("asked", "known", "pointers", "read"),
     )
 
@@ -78,7 +78,7 @@ class Requests:
         first = self._iocbs.buffer_info()[0]
         self.pointers = array("q", range(first, first + len(iocbs), _IOCB.size))
         self.asked = self.read = 0
-        self._starts = _starts_of(tuple(sizes))
+        self._cut = _cutter(tuple(sizes))
         # By file how many bytes were read, or -errno, and the whole buffer; as it is now, and as it
         # was when news of it were taken.
         self._outcome: _Outcome | None = None
@@ -89,8 +89,7 @@ class Requests:
         """The kernel has read what was requested, in the reading of that number.
 
         It is compared by the thread that let the kernel write it, which has it in its CPU's cache;
-        and first with what the buffer held before, which lies in one piece as what is known does
-        not.
+        and with what the buffer held before, which lies in one piece as what is known does not.
         """
         outcome = results, self._buffer.tobytes()
         if outcome == self._taken:  # one of the two is enough
@@ -100,16 +99,13 @@ class Requests:
         self.read = reading
 
     def _compared(self, lengths: "array[int]", data: bytes) -> News | OSError:
-        starts = self._starts
-        if self._taken is not None and lengths == self._taken[0]:  # what is known is as long
-            same = map(data.startswith, self.known, starts)
-            changed = compress(count(), map(not_, same))
-            return [(n, data[starts[n] : starts[n] + lengths[n]]) for n in changed]
+        places = self._cut(data)
+        if self._taken is not None and lengths == self._taken[0]:
+            changed = compress(count(), map(ne, places, self._cut(self._taken[1])))
+            return [(n, places[n][: lengths[n]]) for n in changed]
         if (worst := min(lengths)) < 0:
             return OSError(-worst, os.strerror(-worst))
-        contents = [
-            data[start : start + length] for start, length in zip(starts, lengths, strict=True)
-        ]
+        contents = [place[:length] for place, length in zip(places, lengths, strict=True)]
         return other_than(self.known, contents)
 
     def news(self, reading: "Reading") -> News:
