@@ -28,7 +28,7 @@ _IOCB = struct.Struct("=QIiHhIQQqQII")
 # struct io_event: data, the iocb, what read() would return or -errno, nothing.
 _EVENT_WORDS, _WHICH, _RESULT = 4, 1, 2
 _POINTER_BYTES = 8
-_AT_ONCE = 1024
+_AT_ONCE = 512
 
 
 @functools.lru_cache(1024)  # many cgroups have the same
