@@ -31,12 +31,7 @@ _POINTER_BYTES = 8
 _AT_ONCE = 512
 
 
-@functools.lru_cache(1024)  # many cgroups have the same
-def _cutter(sizes: tuple[int, ...]) -> Callable[[bytes], tuple[bytes, ...]]:
-    """Cuts a buffer into the places of some files."""
-    return struct.Struct("".join(f"{size}s" for size in sizes)).unpack
-
-
+_layout = functools.lru_cache(1024)(struct.Struct)  # many cgroups have the same
 News = Sequence[tuple[int, bytes]]
 _Outcome = tuple["array[int]", bytes]
 
@@ -62,7 +57,7 @@ class Requests:
     """
 
     __slots__ = (
-        *("_buffer", "_iocbs", "_news", "_outcome", "_cut", "_taken"),
+        *("_buffer", "_cut", "_iocbs", "_news", "_outcome", "_taken"),
         *("asked", "known", "pointers", "read"),
     )
 
@@ -78,7 +73,9 @@ class Requests:
         first = self._iocbs.buffer_info()[0]
         self.pointers = array("q", range(first, first + len(iocbs), _IOCB.size))
         self.asked = self.read = 0
-        self._cut = _cutter(tuple(sizes))
+        # Cuts the buffer into what there is room for of each file. One object, as a slice for each
+        # would not be: it is used where most of a CPU's cache is the kernel's.
+        self._cut = _layout("".join(f"{size}s" for size in sizes)).unpack
         # By file how many bytes were read, or -errno, and the whole buffer; as it is now, and as it
         # was when news of it were taken.
         self._outcome: _Outcome | None = None
@@ -89,7 +86,7 @@ class Requests:
         """The kernel has read what was requested, in the reading of that number.
 
         It is compared by the thread that let the kernel write it, which has it in its CPU's cache;
-        and with what the buffer held before, which lies in one piece as what is known does not.
+        and with what the buffer held before, which lies in one piece as the files' contents do not.
         """
         outcome = results, self._buffer.tobytes()
         if outcome == self._taken:  # one of the two is enough
@@ -99,13 +96,13 @@ class Requests:
         self.read = reading
 
     def _compared(self, lengths: "array[int]", data: bytes) -> News | OSError:
-        places = self._cut(data)
+        now = self._cut(data)
         if self._taken is not None and lengths == self._taken[0]:
-            changed = compress(count(), map(ne, places, self._cut(self._taken[1])))
-            return [(n, places[n][: lengths[n]]) for n in changed]
+            changed = map(ne, now, self._cut(self._taken[1]))
+            return [(n, now[n][: lengths[n]]) for n in compress(count(), changed)]
         if (worst := min(lengths)) < 0:
             return OSError(-worst, os.strerror(-worst))
-        contents = [place[:length] for place, length in zip(places, lengths, strict=True)]
+        contents = [each[:length] for each, length in zip(now, lengths, strict=True)]
         return other_than(self.known, contents)
 
     def news(self, reading: "Reading") -> News:

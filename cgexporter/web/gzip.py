@@ -8,6 +8,7 @@ try:  # the same functions in a sixth of the time: docs/decisions/0002-dependenc
 except ImportError:  # a processor that it is not built for
     import zlib  # type: ignore[no-redef]
 
+# zlib's level 6 costs twice as much for a tenth of the size, isal's others are no smaller.
 _LEVEL = 1
 # No name, no time, made by the fastest level, on whatever system.
 _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"

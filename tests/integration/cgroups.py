@@ -52,19 +52,19 @@ class Cgroups:
     def move(self, pid: int, container_id: str) -> None:
         """Bring a process into a container."""
         for directory in self.directories(container_id):
-            _give_cpus(directory)
+            give_cpus(directory)
             (directory / "cgroup.procs").write_text(str(pid))
 
     def remove(self, container_id: str) -> None:
         """Remove a container whose processes have ended."""
         for directory in self.directories(container_id):
-            _remove(directory)
+            remove_empty(directory)
 
     def close(self) -> None:
         """Remove all that is left."""
         for tree in self._trees:
             for left in (tree.mount_point / "docker").glob(f"{self.run}*"):
-                _remove(left)
+                remove_empty(left)
         for parent in self._new_parents:
             with contextlib.suppress(OSError):  # in use by others
                 parent.rmdir()
@@ -77,10 +77,10 @@ def _delegate(tree: Tree, parent: Path) -> None:
             for controller in ("memory", "pids"):
                 with contextlib.suppress(OSError):  # a v1 hierarchy has it
                     (above / "cgroup.subtree_control").write_text(f"+{controller}")
-    _give_cpus(parent)
+    give_cpus(parent)
 
 
-def _give_cpus(directory: Path) -> None:
+def give_cpus(directory: Path) -> None:
     """On v1 a cgroup has no CPUs and no memory nodes, and takes no process, until it gets some."""
     if (directory / "cpuset.effective_cpus").exists():
         for file in ("cpuset.cpus", "cpuset.mems"):
@@ -88,7 +88,8 @@ def _give_cpus(directory: Path) -> None:
                 (directory / file).write_text((directory.parent / file).read_text())
 
 
-def _remove(directory: Path) -> None:
+def remove_empty(directory: Path) -> None:
+    """Remove a cgroup, once its last process is gone."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cgroups import _give_cpus, _remove
+from tests.integration.cgroups import give_cpus, remove_empty
 from tests.integration.processes import output
 from tests.integration.reading import hierarchies
 from tests.integration.runc import Container, Runc
@@ -30,13 +30,13 @@ def cgroup(path: str) -> Iterator[list[Path]]:
         for new in (directory.parent, directory):
             if not new.exists():
                 new.mkdir()
-                _give_cpus(new)
+                give_cpus(new)
                 made.append(new)
     try:
         yield directories
     finally:
         for directory in made[::-1]:
-            _remove(directory)
+            remove_empty(directory)
 
 
 def last_of(pid: int) -> int:

@@ -12,7 +12,7 @@ from cgexporter import files, host
 from cgexporter.hierarchies import find
 from cgexporter.model import Cgroup
 from cgexporter.scan import Scanner
-from tests.integration.cgroups import Cgroups, _give_cpus
+from tests.integration.cgroups import Cgroups, give_cpus
 from tests.integration.reading import hierarchies
 from tests.integration.support import eventually
 
@@ -67,7 +67,7 @@ class Family:
         for each in (self._id, self._child):
             cgroups.make(each, {})
             for directory in cgroups.directories(each):
-                _give_cpus(directory)
+                give_cpus(directory)
         self.heeding, self._plain = (
             Scanner(
                 find("/sys/fs/cgroup", "/proc"),
